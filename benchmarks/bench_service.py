@@ -138,7 +138,7 @@ def main() -> None:
                 workspace.index(data_dir("demo"))
                 sound = base / "known.mp3"
                 workspace.generate("warm electric piano", sound, duration_s=4.0, steps=4)
-                before = len(workspace.home.ledger.outputs())
+                before = workspace.home.ledger.count_outputs()
             run(arguments, environment, sound.read_bytes(), postgres, before)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from uuid import UUID, uuid5
 
@@ -207,6 +207,11 @@ class Holdings:
         ids = sorted(point.id for stem in stems for point in self._points_of(stem))
         if ids:
             self._index.delete(ids)
+
+    def mark_revoked(self, stems: Collection[str]) -> None:
+        """Let no search find the points that there are of stems."""
+        if stems:
+            self._index.set_revoked(sorted(stems), True, self._library)
 
     def sweep(self, explained: Callable[[set[str]], set[str]]) -> None:
         """Remove what no file explains: leavings of a run that was killed.

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -131,6 +131,11 @@ class PathPattern:
         return None
 
     @cached_property
+    def literals(self) -> tuple[str, ...]:
+        """Texts of which each path that it matches contains every one."""
+        return tuple(part.text for part in self._parts if part.kind == "literal")
+
+    @cached_property
     def folder(self) -> str:
         """The folder, with its last slash, in which all that it matches lies; empty: the root."""
         return self._lead[: self._lead.rfind("/") + 1]
@@ -142,7 +147,7 @@ class PathPattern:
         return Specificity(
             is_literal=self.literal is not None,
             lead=len(self._lead),
-            literals=sum(len(part.text) for part in self._parts if part.kind == "literal"),
+            literals=sum(map(len, self.literals)),
             across=-kinds.count("across") - kinds.count("folders"),
             within=-kinds.count("star"),
             singles=kinds.count("one") + kinds.count("class"),
@@ -168,9 +173,7 @@ class PathPattern:
     @cached_property
     def _longest(self) -> str:
         """The longest text that must be in each path; looked for first, since it is fast."""
-        return max(
-            (part.text for part in self._parts if part.kind == "literal"), key=len, default=""
-        )
+        return max(self.literals, key=len, default="")
 
     @cached_property
     def _split(self) -> tuple[str, str] | None:
@@ -186,6 +189,7 @@ class PathPattern:
         return re.compile(_expression(self._parts), re.DOTALL)
 
 
+@lru_cache(maxsize=4096)
 def is_literal(pattern: str) -> bool:
     """Whether a cleaned pattern has no wildcard, so that it can match one path only."""
     return PathPattern(pattern).literal is not None

@@ -8,19 +8,60 @@ more ``[…]``. Of rows that are equal in all of it the later one counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, fields
 
 from indexer.path_patterns import PathPattern, normalized
 from indexer.report import Notice
 from indexer.stems_csv import MOST_TOLD, STEMS_CSV, Metadata, StemRow
 
+_PIECE = 3
+"""Characters by which patterns of one folder are told apart."""
+_FEW = 32
+"""So many patterns are compared faster than looked up."""
+
+
+def _pieces_of(text: str) -> set[str]:
+    return {text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)}
+
+
+class _FolderPatterns:
+    """Patterns with wildcards in one folder, by the rarest piece of text that each asks for."""
+
+    def __init__(self, patterns: Sequence[tuple[int, PathPattern]]) -> None:
+        asked = [
+            {piece for text in pattern.literals for piece in _pieces_of(text)}
+            for _, pattern in patterns
+        ]
+        counts = Counter(piece for pieces in asked for piece in pieces)
+        self._others: list[tuple[int, PathPattern]] = []
+        self._by_piece: dict[str, list[tuple[int, PathPattern]]] = {}
+        for one, pieces in zip(patterns, asked, strict=True):
+            if not pieces or len(patterns) <= _FEW:
+                self._others.append(one)
+            else:
+                rarest = min(pieces, key=lambda piece: (counts[piece], piece))
+                self._by_piece.setdefault(rarest, []).append(one)
+        self.pieces = frozenset(self._by_piece)
+
+    def matching(self, path: str, pieces: Set[str]) -> Iterator[int]:
+        """Numbers of the patterns that mean a path.
+
+        Args:
+            pieces: those of ``self.pieces`` that are in the path, and perhaps others.
+        """
+        yield from (number for number, pattern in self._others if pattern.fits(path))
+        for piece in self.pieces & pieces:
+            yield from (number for number, one in self._by_piece[piece] if one.fits(path))
+
 
 class RowIndex:
     """The rows of a table by the paths that they match.
 
-    A path is compared only with patterns whose folder it lies in, so that the time for all files
-    grows with their number and not with that of the rows, as long as rows name folders.
+    A path is compared only with patterns whose folder it lies in, and of many in one folder only
+    with those of which it contains a piece, so that the time for all files grows with their number
+    and hardly with that of the rows.
 
     Args:
         patterns: what the rows' patterns mean, in the same order.
@@ -30,23 +71,28 @@ class RowIndex:
         self._rows = rows
         self.patterns = patterns
         self._literals: dict[str, list[int]] = {}
-        self._globs: dict[str, list[tuple[int, PathPattern]]] = {}
+        globs: dict[str, list[tuple[int, PathPattern]]] = {}
         for number, pattern in enumerate(patterns):
             for meaning in pattern.meanings:
                 if meaning.literal is not None:
                     self._literals.setdefault(meaning.literal, []).append(number)
                 else:
-                    self._globs.setdefault(meaning.folder, []).append((number, meaning))
+                    globs.setdefault(meaning.folder, []).append((number, meaning))
+        self._globs = {folder: _FolderPatterns(inside) for folder, inside in globs.items()}
         order = sorted(range(len(rows)), key=lambda number: (patterns[number].specificity, number))
         self._rank = {number: rank for rank, number in enumerate(order)}
 
     def rows_of(self, path: str) -> list[StemRow]:
         """The rows that match a normalized path; the last one counts."""
         found = set(self._literals.get(path, ()))
+        pieces: set[str] = set()
         end = 0
-        while True:
-            globs = self._globs.get(path[:end], ())
-            found.update(number for number, pattern in globs if pattern.fits(path))
+        while self._globs:
+            globs = self._globs.get(path[:end])
+            if globs is not None:
+                if globs.pieces and not pieces:
+                    pieces = _pieces_of(path)
+                found.update(globs.matching(path, pieces))
             end = path.find("/", end) + 1
             if not end:
                 break

@@ -50,6 +50,8 @@ class Settlement:
     def reconcile(self, rights: Rights) -> bool:
         """Remove points that no file explains, and those of stems that were revoked.
 
+        Searches leave the latter out from the first moment on.
+
         Args:
             rights: with the claims of this library alone.
 
@@ -64,6 +66,7 @@ class Settlement:
                     revoked.append(id_)
                 else:
                     expected += self._holdings.expected(row.stem)
+        self._holdings.mark_revoked(revoked)
         if self._holdings.segments == expected:
             return True
         self._holdings.remove(revoked)

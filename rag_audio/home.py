@@ -35,7 +35,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from rag_audio.domain import Audio
-    from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
+    from rag_audio.domain.clearance import Clearance
+    from rag_audio.domain.ports import (
+        Embedder,
+        Generator,
+        IndexSpaces,
+        StemIndex,
+        Watermarker,
+    )
     from rag_audio.domain.signing import Credentials, Signer
     from rag_audio.guardrails import Action, Roster
     from rag_audio.provenance.credentials.signers import SignElsewhere
@@ -202,6 +209,10 @@ class Home:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
         return self.catalogue.rights(territory or self.territory, datetime.now(UTC))
 
+    def clearance(self, territory: str | None = None) -> Clearance:
+        """The rights, with what the libraries hold, as they stand now."""
+        return self.catalogue.clearance(territory or self.territory, datetime.now(UTC))
+
     def limited_to(
         self,
         libraries: Iterable[str] | None,
@@ -286,17 +297,48 @@ class Home:
         if self.settings.qdrant_url is not None:
             from rag_audio.storage.qdrant_server import ServerIndex
 
-            secret = self.settings.qdrant_api_key
-            return ServerIndex(
-                space=space,
-                dimension=dimension,
-                url=self.settings.qdrant_url,
-                api_key=secret.get_secret_value() if secret else None,
-                prefer_grpc=self.settings.qdrant_grpc,
-            )
+            return ServerIndex(space=space, dimension=dimension, **self._server())
         from rag_audio.storage.shared_index import SharedIndex
 
         return SharedIndex(self.folder / "index", space=space, dimension=dimension)
+
+    @property
+    def spaces(self) -> IndexSpaces:
+        """The embedding spaces of the index; neither it nor the embedder is opened.
+
+        Raises:
+            ConfigError: the index is a plugin's.
+        """
+        if self.settings.index != EMBEDDED:
+            raise ConfigError(
+                f"the index {self.settings.index!r} of a plugin has no further embedding spaces",
+                hint="unset RAG_AUDIO_INDEX",
+            )
+        if self.settings.qdrant_url is not None:
+            from rag_audio.storage.qdrant_server import ServerSpaces
+
+            return ServerSpaces(**self._server())
+        from rag_audio.storage.edge_spaces import EdgeSpaces
+
+        return EdgeSpaces(self.folder / "index")
+
+    def _server(self) -> dict[str, Any]:
+        """How the index's server is reached, and how collections are made there."""
+        from rag_audio.storage.qdrant_collections import CollectionOptions
+
+        said, secret = self.settings, self.settings.qdrant_api_key
+        return {
+            "url": said.qdrant_url,
+            "api_key": secret.get_secret_value() if secret else None,
+            "collection": said.qdrant_collection,
+            "prefer_grpc": said.qdrant_grpc,
+            "timeout_s": said.qdrant_timeout_s,
+            "options": CollectionOptions(
+                said.qdrant_shards,
+                said.qdrant_replication_factor,
+                said.qdrant_write_consistency_factor,
+            ),
+        }
 
     def remove_index(self) -> None:
         """Start the embedded index anew; a server's collections are left alone.
@@ -310,6 +352,7 @@ class Home:
                 "only the embedded index can be rebuilt",
                 hint="delete the collection on the server, then index again",
             )
+        from rag_audio.storage.edge_spaces import folder_in_use
         from rag_audio.storage.index_socket import is_served
         from rag_audio.storage.qdrant_edge import remove_index
         from rag_audio.storage.shared_index import SharedIndex
@@ -321,7 +364,8 @@ class Home:
             # A run that is in the middle of its library knows what it has written.
             for library in self.catalogue.libraries():
                 claimed.enter_context(self.catalogue.claim(library.id))
-            remove_index(self.folder / "index", partial(is_served, self.folder / "index"))
+            folder = folder_in_use(self.folder / "index")
+            remove_index(folder, partial(is_served, folder))
 
     @_Part
     def database(self) -> Engine:

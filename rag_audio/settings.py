@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     Attributes:
         home: holds the index, ``ledger.db``, keys and private masters; made on first use.
         qdrant_url: use this Qdrant server in place of the embedded index.
+        qdrant_collection: the alias that names the collection in use on that server.
+        qdrant_shards, qdrant_replication_factor, qdrant_write_consistency_factor: of collections
+            that are made from now on; unset: as the server is configured.
+        qdrant_timeout_s: seconds for one search; what works through a whole collection has longer.
         database_url: SQLAlchemy URL in place of ``home/ledger.db``.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
         index: ``embedded`` (or the server at ``qdrant_url``), or the name of a plugin.
@@ -85,6 +89,11 @@ class Settings(BaseSettings):
     qdrant_url: str | None = None
     qdrant_api_key: SecretStr | None = None
     qdrant_grpc: bool = False
+    qdrant_collection: str = "rag-audio"
+    qdrant_shards: int | None = Field(default=None, ge=1, le=1024)
+    qdrant_replication_factor: int | None = Field(default=None, ge=1, le=64)
+    qdrant_write_consistency_factor: int | None = Field(default=None, ge=1, le=64)
+    qdrant_timeout_s: int = Field(default=10, ge=1, le=3600)
     database_url: SecretStr | None = None
     territory: str | None = None
     index: str = EMBEDDED

@@ -64,9 +64,9 @@ def verify(
             document = _verdict(faults, entries, root)
             document["key"] = ledger.verifier_key()
             document["notes"] = told([], ledger.notes)
-            document["erased"] = told([], lambda: [e.output for e in ledger.events("erasure")])
+            document["erased"] = told([], lambda: [e.output for e in ledger.each_event("erasure")])
             document["restores"] = told(
-                [], lambda: [{"seq": e.seq, **e.document} for e in ledger.events("restore")]
+                [], lambda: [{"seq": e.seq, **e.document} for e in ledger.each_event("restore")]
             )
     document["against"] = [LogCheckpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
@@ -133,7 +133,7 @@ def show(output: Output, home: Home = None, as_json: Json = False) -> None:
     """Print the record of one output and what was logged about it later, as JSON."""
     with open_home(home) as opened:
         entry = _find(opened.ledger, output)
-        events = opened.ledger.events(output=output)
+        events = list(opened.ledger.each_event(output=output))
     show_json(
         {
             "seq": entry.seq,

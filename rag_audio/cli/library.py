@@ -42,9 +42,9 @@ def list_libraries(
         return
     with open_home(home, territory=territory) as opened:
         libraries = opened.catalogue.libraries()
-        rights = opened.rights()
-        stems = opened.catalogue.stems()
-    rows = licenses_json(stems, rights)
+        clearance = opened.clearance()
+    rights = clearance.rights
+    rows = licenses_json(clearance.holdings, rights)
     conflicts = conflicts_json(rights.conflicts.values(), rights)
     if as_json:
         show_json(
@@ -92,7 +92,7 @@ def list_artists(
     with open_workspace(home, territory=territory) as workspace:
         clearance = workspace.pipeline.clearance()
         policy = workspace.pipeline.gate.policy(clearance)
-    rows = artists_json(clearance.stems, policy.licensed, policy.why_not)
+    rows = artists_json(clearance.holdings, policy.licensed, policy.why_not)
     ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
     if as_json:
         show_json({"artists": rows, "not_indexed": ended})
@@ -287,7 +287,7 @@ _CHECKS: tuple[tuple[str, Callable[[OpenedHome], str]], ...] = (
     ("device", lambda home: home.device),
     ("embedder", _embedder),
     ("model", _model),
-    ("index", lambda home: f"{home.index.name}, {home.index.count()} segments"),
+    ("index", lambda home: f"{home.index.name}, {home.index.count(exact=False)} segments"),
     ("landmarks", _landmarks),
     ("soundfont", _soundfont),
     ("ffmpeg", _ffmpeg),

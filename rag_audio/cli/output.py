@@ -83,12 +83,26 @@ def show_json(document: Any) -> None:
     """
     from rag_audio.domain.json_documents import finite
 
-    text = json.dumps(finite(document), ensure_ascii=False, indent=2)
+    _write(json.dumps(finite(document), ensure_ascii=False, indent=2) + "\n")
+
+
+def stream_json(members: Iterable[tuple[str, Any]]) -> None:
+    """One JSON document on stdout, as :func:`show_json` writes it, of members that may be iterators
+    over more than fits into memory."""
+    from rag_audio.domain.json_documents import json_pieces
+
+    for piece in json_pieces(members):
+        _write(piece)
+
+
+def _write(text: str) -> None:
+    """Write JSON; what the encoding of stdout lacks becomes an escape, which no text outside of a
+    string of JSON needs."""
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(finite(document), ensure_ascii=True, indent=2)
-    sys.stdout.write(text + "\n")
+        text = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
+    sys.stdout.write(text)
 
 
 def tell(document: Any, as_json: bool, *lines: str) -> None:

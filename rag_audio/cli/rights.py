@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import getpass
 import json
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import busy, err, out, show_json, table
+from rag_audio.cli.output import busy, err, out, show_json, stream_json, table
 from rag_audio.domain.json_documents import entry_json
 from rag_audio.domain.licensing import Revocation
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput
 from rag_audio.home import open_home
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.provenance.report import UsageReport, period, usage_report
 from rag_audio.service.revoking import (
     copies_left,
@@ -39,6 +43,12 @@ def outputs(
     artist: ArtistOption = None,
     license: LicenseOption = None,
     holder: Annotated[str | None, typer.Option(help="Who grants the license.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="Made on this day or later, 2026-01-01 (UTC).")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="Made on this day or earlier (UTC).")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -46,15 +56,38 @@ def outputs(
     with open_home(home) as opened:
         if stem is not None and len(stem) < 64:
             stem = opened.catalogue.stem(stem).id
-        entries = outputs_of(opened, stem=stem, artist=artist, license=license, holder=holder)
-        unknown = "" if entries else unknown_source(opened, artist, license, holder)
-    if as_json:
-        notes = {"notes": [unknown]} if unknown else {}
-        show_json({"outputs": [entry_json(entry) for entry in entries], **notes})
-    elif unknown:
-        err.print(f"note: {unknown}")
-    else:
-        _show_outputs(entries)
+        asked = outputs_of(opened, stem=stem, artist=artist, license=license, holder=holder)
+        since, until = _days(first, last)
+        which = replace(asked, since=since, until=until)
+        found = _Counted(opened.ledger.each_output(which))
+
+        def unknown() -> str:
+            return "" if found.count else unknown_source(opened, artist, license, holder)
+
+        if as_json:
+            stream_json(_with_notes(map(entry_json, found), unknown))
+        else:
+            _show_outputs(found, unknown)
+
+
+class _Counted:
+    """Entries that are counted while they are taken, which is done once."""
+
+    def __init__(self, entries: Iterator[LedgerEntry]) -> None:
+        self._entries, self.count = entries, 0
+
+    def __iter__(self) -> Iterator[LedgerEntry]:
+        for entry in self._entries:
+            self.count += 1
+            yield entry
+
+
+def _with_notes(
+    outputs: Iterator[dict[str, Any]], unknown: Callable[[], str]
+) -> Iterator[tuple[str, Any]]:
+    yield "outputs", outputs
+    if said := unknown():
+        yield "notes", [said]
 
 
 def revoke(
@@ -79,23 +112,22 @@ def revoke(
         document = end_revocation(opened, asked) if undo else revoke_source(opened, asked)
         stems = stems_of(opened, asked)
         copies = copies_left(opened, asked, stems, undone=undo)
-        entries = outputs_of(opened, **{of.value: target})
-    document["stems"] = [
-        {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}
-        for one in stems
-    ]
-    if copies:
-        document["copies"] = copies
-    document["outputs"] = [entry_json(entry) for entry in entries]
-    if as_json:
-        show_json(document)
-        return
-    out.print(document["message"])
-    for copy in copies:
-        out.print(f"stem {copy['stem'][:12]}: {copy['says']}")
-    if not stems:
-        err.print(f"note: no indexed stem has this {of.value}; it counts for what comes later")
-    _show_outputs(entries)
+        entries = opened.ledger.each_output(outputs_of(opened, **{of.value: target}))
+        document["stems"] = [
+            {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}
+            for one in stems
+        ]
+        if copies:
+            document["copies"] = copies
+        if as_json:
+            stream_json([*document.items(), ("outputs", map(entry_json, entries))])
+            return
+        out.print(document["message"])
+        for copy in copies:
+            out.print(f"stem {copy['stem'][:12]}: {copy['says']}")
+        if not stems:
+            err.print(f"note: no indexed stem has this {of.value}; it counts for what comes later")
+        _show_outputs(entries)
 
 
 def report(
@@ -111,7 +143,9 @@ def report(
     """Say what was used in a period, by holder, with shares, splits and credit lines."""
     start, end = period(_day("--from", first), _day("--to", last))
     with open_home(home) as opened, busy("reading the ledger"):
-        found = usage_report(opened.ledger.outputs(), start, end)
+        found = usage_report(
+            opened.ledger.each_output(OutputFilter(since=start, until=end)), start, end
+        )
     if out_file is not None:
         _write(found, kind, out_file)
     if as_json:
@@ -122,24 +156,34 @@ def report(
         typer.echo(_text(found, kind), nl=False)
 
 
-def _show_outputs(entries: list[LedgerEntry]) -> None:
-    if not entries:
-        err.print("no output used it")
-        return
-    table(
-        ("output", "created", "files", "prompt", "sources"),
-        [
-            (
-                entry.record.output,
-                entry.record.created.isoformat(timespec="seconds"),
-                ", ".join(entry.record.files),
-                entry.record.plan.get("prompt", ""),
-                ", ".join(
-                    s.reference.stem.title or s.reference.stem.path for s in entry.record.sources
-                ),
-            )
-            for entry in entries
-        ],
+_TOGETHER = 100
+"""Outputs of one table: a column is as wide as the widest of them needs."""
+
+
+def _show_outputs(entries: Iterable[LedgerEntry], unknown: Callable[[], str] = str) -> None:
+    """Tables of outputs, which are printed while they are read.
+
+    Args:
+        unknown: why there are none, where it is known.
+    """
+    rest, shown = iter(entries), False
+    while some := list(islice(rest, _TOGETHER)):
+        table(("output", "created", "files", "prompt", "sources"), [_cells(one) for one in some])
+        shown = True
+    if not shown:
+        said = unknown()
+        err.print(f"note: {said}" if said else "no output used it")
+
+
+def _cells(entry: LedgerEntry) -> tuple[object, ...]:
+    record = entry.record
+    stems = [source.reference.stem for source in record.sources]
+    return (
+        record.output,
+        record.created.isoformat(timespec="seconds"),
+        ", ".join(record.files),
+        record.plan.get("prompt", ""),
+        ", ".join(stem.title or stem.path for stem in stems),
     )
 
 
@@ -155,6 +199,14 @@ def _day(option: str, text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise InvalidInput(f"{option} {text!r} is not a day like 2026-01-31") from error
+
+
+def _days(first: str | None, last: str | None) -> tuple[datetime | None, datetime | None]:
+    """From the start of the one day to the end of the other, as far as they are given."""
+    since = None if first is None else _day("--from", first)
+    until = None if last is None else _day("--to", last)
+    start, end = period(since or date.min, until or date.max - timedelta(days=1))
+    return start if since else None, end if until else None
 
 
 def _text(found: UsageReport, kind: str) -> str:

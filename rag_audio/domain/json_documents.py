@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rag_audio.domain import (
@@ -20,6 +20,7 @@ from rag_audio.domain import (
     names,
 )
 from rag_audio.domain.codec import encode
+from rag_audio.domain.holdings import LibraryHoldings, StemGroup, most_frequent
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.refusals import Refusal, revoked
 from rag_audio.errors import (
@@ -242,6 +243,36 @@ def unmet_json(results: Iterable[GenerationResult]) -> list[dict[str, Any]]:
     ]
 
 
+def json_pieces(members: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """A JSON object, member by member, indented as :func:`json.dumps` does with 2.
+
+    A member whose value is an iterator becomes an array, which is taken from it item by item, so
+    that it need not fit into memory. Nothing is yielded before the first item is there.
+    """
+    sign = "{"
+    for name, value in members:
+        head = f"{sign}\n  {json.dumps(name, ensure_ascii=False)}: "
+        if isinstance(value, Iterator):
+            yield from _array_pieces(head, value)
+        else:
+            yield head + _indented(value, "  ")
+        sign = ","
+    yield "{}\n" if sign == "{" else "\n}\n"
+
+
+def _array_pieces(head: str, items: Iterator[Any]) -> Iterator[str]:
+    sign = f"{head}["
+    for item in items:
+        yield f"{sign}\n    {_indented(item, '    ')}"
+        sign = ","
+    yield f"{sign}]" if sign != "," else "\n  ]"
+
+
+def _indented(value: Any, by: str) -> str:
+    text = json.dumps(finite(value), ensure_ascii=False, indent=2)
+    return text.replace("\n", f"\n{by}")
+
+
 def entry_json(entry: LedgerEntry) -> dict[str, Any]:
     """An output of ``outputs --json``."""
     record = entry.record
@@ -256,7 +287,7 @@ def entry_json(entry: LedgerEntry) -> dict[str, Any]:
 
 
 def artists_json(
-    stems: Iterable[Stem],
+    stems: LibraryHoldings | Iterable[Stem],
     licensed: Collection[str],
     why_not: Callable[[str], Refusal | None],
 ) -> list[dict[str, Any]]:
@@ -265,10 +296,10 @@ def artists_json(
     Args:
         licensed: names whose style may be asked for. why_not: what stands against the others.
     """
-    by_artist: dict[str, list[Stem]] = {}
-    for stem in stems:
-        if stem.artist:
-            by_artist.setdefault(names.exact(stem.artist), []).append(stem)
+    by_artist: dict[str, list[StemGroup]] = {}
+    for group in LibraryHoldings.of(stems).groups:
+        if group.stem.artist:
+            by_artist.setdefault(names.exact(group.stem.artist), []).append(group)
     return [
         _artist_json(name, own, None if name in licensed else why_not(name), name in licensed)
         for name, own in sorted(by_artist.items())
@@ -295,27 +326,31 @@ def not_indexed_json(
 
 
 def _artist_json(
-    name: str, stems: list[Stem], why: Refusal | None, is_licensed: bool
+    name: str, groups: Iterable[StemGroup], why: Refusal | None, is_licensed: bool
 ) -> dict[str, Any]:
-    tags = Counter(tag for stem in stems for tag in stem.tags)
+    own = LibraryHoldings(tuple(groups))
     return {
         "artist": name,
-        "stems": len(stems),
+        "stems": own.stems,
         "style": is_licensed,
         "refusal": "" if why is None else why.reason,
         "cure": "" if why is None else why.cure,
-        "bpm": sorted({round(stem.bpm) for stem in stems if stem.bpm is not None}),
-        "keys": sorted({str(stem.key) for stem in stems if stem.key is not None}),
-        "tags": [tag for tag, _ in tags.most_common(6)],
+        "bpm": sorted(map(int, own.total("bpm"))),
+        "keys": sorted(own.total("key")),
+        "tags": [tag for tag, _ in most_frequent(own.total("tag"), 6)],
     }
 
 
-def _license_json(license: License, stems: list[Stem], rights: Rights) -> dict[str, Any]:
+def _license_json(license: License, groups: list[StemGroup], rights: Rights) -> dict[str, Any]:
     withdrawn = license.key in rights.revoked_licenses
-    gone = [s for s in stems if s.id in rights.revoked or _artist_revoked(s, rights)]
-    artists = sorted({s.artist for s in gone if _artist_revoked(s, rights)})
+    stems = sum(one.stems for one in groups)
+    theirs = [one for one in groups if _artist_revoked(one.stem, rights)]
+    gone = sum(g.stems for g in groups if g.stem.id in rights.revoked) + sum(
+        g.stems for g in theirs if g.stem.id not in rights.revoked
+    )
+    artists = sorted({one.stem.artist for one in theirs})
     refusals = {use: license.why_not(use, rights.territory, rights.on) for use in Use}
-    nothing_left = withdrawn or (bool(stems) and len(gone) == len(stems))
+    nothing_left = withdrawn or (bool(stems) and gone == stems)
     granted = [] if nothing_left else [use.value for use, why in refusals.items() if not why]
     against = next((why for use, why in refusals.items() if use in license.uses and why), None)
     why, cure = ("", "") if against is None else (against.reason, against.cure)
@@ -324,20 +359,20 @@ def _license_json(license: License, stems: list[Stem], rights: Rights) -> dict[s
         cure = revoked(f"license {license.id}", f"--license {license.key}").cure
     elif gone:
         whose = f" ({', '.join(artists)})" if artists else ""
-        said = f"{len(gone)} of {len(stems)} stems were revoked{whose}"
+        said = f"{gone} of {stems} stems were revoked{whose}"
         why = f"{said}; {why}" if why else said
-    contested = sum(stem.id in rights.conflicts for stem in stems)
+    contested = sum(one.stems for one in groups if one.stem.id in rights.conflicts)
     if contested:
-        said = f"{contested} of {len(stems)} stems are claimed by others too, see conflicts"
+        said = f"{contested} of {stems} stems are claimed by others too, see conflicts"
         why = f"{why}; {said}" if why else said
     return {
         "library": license.library,
         "license": license.id,
         "holder": license.holder,
         "spdx": license.spdx,
-        "stems": len(stems),
+        "stems": stems,
         "granted": granted,
-        "revoked_stems": len(gone),
+        "revoked_stems": gone,
         "revoked_artists": artists,
         "refusal": why,
         "cure": cure,
@@ -350,7 +385,7 @@ def _artist_revoked(stem: Stem, rights: Rights) -> bool:
     return names.is_revoked(stem.artist, rights.revoked_artists)
 
 
-def licenses_json(stems: Sequence[Stem], rights: Rights) -> list[dict[str, Any]]:
+def licenses_json(stems: LibraryHoldings | Iterable[Stem], rights: Rights) -> list[dict[str, Any]]:
     """Every license that is known, with what is left of it today.
 
     ``granted`` are the uses; ``stems`` counts those under it, ``revoked_stems`` those of them that
@@ -358,12 +393,16 @@ def licenses_json(stems: Sequence[Stem], rights: Rights) -> list[dict[str, Any]]
     those that other licenses or artists claim too. ``refusal`` is the first reason why something
     is not granted, ``cure`` what would help.
     """
-    under: dict[str, dict[str, Stem]] = {}
-    for stem in stems:
-        conflict = rights.conflicts.get(stem.id)
-        for key in (stem.license_key,) if conflict is None else conflict.keys:
-            under.setdefault(key, {}).setdefault(stem.id, stem)
+    under: dict[str, list[StemGroup]] = {}
+    contested: dict[str, dict[str, StemGroup]] = {}
+    for group in LibraryHoldings.of(stems).groups:
+        conflict = rights.conflicts.get(group.stem.id)
+        if conflict is None:
+            under.setdefault(group.stem.license_key, []).append(group)
+            continue
+        for key in conflict.keys:
+            contested.setdefault(key, {}).setdefault(group.stem.id, group)
     return [
-        _license_json(license, list(under.get(key, {}).values()), rights)
+        _license_json(license, [*under.get(key, ()), *contested.get(key, {}).values()], rights)
         for key, license in sorted(rights.licenses.items())
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -233,12 +233,15 @@ class Rights:
     Attributes:
         licenses: by key.
         on: a moment (UTC), or a whole day.
-        revoked: ids of stems, those of revoked artists among them.
+        revoked: ids of stems that were revoked one by one, and of those that several licenses or
+            artists claim and of which a revoked artist has a say; what a stem itself tells of its
+            artist and license is not in it.
         revoked_stems: ids of stems that were revoked one by one.
         revoked_artists: as :func:`rag_audio.domain.names.revocation_key` gives them.
         revoked_licenses: keys of licenses.
         conflicts: by stem id, the stems whose bytes several licenses or artists claim. All
             licenses that hold must grant a use then, whichever copy is asked about.
+        ask_revoked: which of some ids the catalogue knows to be revoked; None: none can be.
     """
 
     licenses: Mapping[str, License]
@@ -249,6 +252,15 @@ class Rights:
     revoked_licenses: frozenset[str] = frozenset()
     conflicts: Mapping[str, Conflict] = field(default_factory=dict)
     revoked_stems: frozenset[str] = frozenset()
+    ask_revoked: Callable[[Collection[str]], Collection[str]] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    def revoked_among(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of some stems are revoked by what the catalogue says of them now: an index may hold
+        an older artist or license of a stem. One question, whatever their number."""
+        found = self.revoked.intersection(ids)
+        return found if self.ask_revoked is None else found.union(self.ask_revoked(ids))
 
     @property
     def revocations(self) -> tuple[frozenset[str], ...]:
@@ -421,7 +433,7 @@ class Rights:
             return refusals.revoked(f"license {stem.license}", f"--license {stem.license_key}")
         elif names.is_revoked(stem.artist, self.revoked_artists):
             return refusals.revoked(f"artist {stem.artist}", f"--artist {stem.artist!r}")
-        # Last: the ids hold those of revoked artists as well.
+        # Last: the ids hold contested ones of revoked artists as well.
         if stem.id in self.revoked:
             return refusals.revoked("the stem", f"--stem {stem.id[:12]}")
         return None

@@ -131,7 +131,7 @@ def lookup(asked: str, known: Iterable[str]) -> Lookup:
         known: the same ``frozenset`` again is indexed once.
     """
     index = _index(known if isinstance(known, frozenset) else frozenset(known))
-    for by, form in _FORMS.items():
+    for by, form in FORMS.items():
         found = index[by].get(form(asked), ())
         if found:
             return Lookup(found, by)
@@ -142,9 +142,9 @@ def lookup(asked: str, known: Iterable[str]) -> Lookup:
 def _index(known: frozenset[str]) -> dict[Matched, dict[str, tuple[str, ...]]]:
     """The names by each form of theirs that is not empty."""
     written = {exact(name): name for name in sorted(known, reverse=True)}
-    found: dict[Matched, dict[str, tuple[str, ...]]] = {by: {} for by in _FORMS}
+    found: dict[Matched, dict[str, tuple[str, ...]]] = {by: {} for by in FORMS}
     for name in sorted(written.values()):
-        for by, form in _FORMS.items():
+        for by, form in FORMS.items():
             if key := form(name):
                 found[by][key] = (*found[by].get(key, ()), name)
     return found
@@ -159,7 +159,15 @@ def resolve(asked: str, known: Iterable[str], what: str = "artist") -> str | Non
     Raises:
         InvalidInput: several are written so; the message names them.
     """
-    found = lookup(asked, known)
+    return meant(asked, lookup(asked, known), what)
+
+
+def meant(asked: str, found: Lookup, what: str = "artist") -> str | None:
+    """The name that a look-up found; None: it found none.
+
+    Raises:
+        InvalidInput: it found several; the message names them.
+    """
     if len(found.names) > 1:
         raise several(asked, found.names, what)
     return found.names[0] if found.names else None
@@ -234,7 +242,8 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-_FORMS = {Matched.EXACT: exact, Matched.FOLD: fold, Matched.LOOSE: loose}
+FORMS = {Matched.EXACT: exact, Matched.FOLD: fold, Matched.LOOSE: loose}
+"""The form of a name that each step of a look-up compares."""
 
 
 @lru_cache(maxsize=16384)

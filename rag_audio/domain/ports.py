@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -277,16 +278,17 @@ class IndexedSegment:
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """A found segment: its score under the query, and its dense vector (for variety)."""
+    """A found segment with its score under the query; see :meth:`StemIndex.vectors`."""
 
     id: str
     segment: Segment
     score: float
-    dense: NDArray[np.float32]
 
 
 class StemIndex(Protocol):
     """Stores segments, finds the nearest. Ties are broken by id, so same query, same answer.
+
+    No search finds a segment that is marked as revoked; all other methods see it.
 
     Attributes:
         name: for people, and for the ledger.
@@ -314,19 +316,86 @@ class StemIndex(Protocol):
         """Best by BM25 (the index applies IDF), best first; only hits that share a term."""
         ...
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
+    def search_many(
+        self,
+        queries: Sequence[NDArray[np.float32] | SparseVector],
+        where: SegmentFilter,
+        limit: int,
+    ) -> list[list[Hit]]:
+        """What each query would find alone, asked at once: dense vectors and terms in any mix."""
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The dense vectors ``[D]`` of points, by id; unknown ids are left out."""
+        ...
+
+    def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
+        """Mark the points that there are of stems as revoked, or take that back; durable when it
+        returns. A point that is put anew is not marked.
+
+        Args:
+            stems: ids; those without points are ignored. library: only points of this one.
+        """
+        ...
+
+    def scroll(self, library: str | None = None, after: str = "") -> Iterator[IndexedSegment]:
+        """All points (of one library) whose id is greater than ``after``, in order of id."""
         ...
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
         """All points of a stem, in order of start."""
         ...
 
-    def count(self, library: str | None = None) -> int:
-        """Points in the index (of one library)."""
+    def count(self, library: str | None = None, *, exact: bool = True) -> int:
+        """Points in the index (of one library); not ``exact``: an estimate will do."""
         ...
 
     def close(self) -> None: ...
+
+
+class SpaceState(StrEnum):
+    """What an embedding space of an index is there for."""
+
+    CURRENT = "current"
+    """It is searched."""
+    PREVIOUS = "previous"
+    """It was, until the last switch; one call switches back."""
+    BESIDE = "beside"
+    """It is being filled, or no longer used."""
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """An embedding space that an index holds vectors of.
+
+    Attributes:
+        space: its id. dimension: D. points: segments that it has vectors of.
+    """
+
+    space: str
+    dimension: int
+    points: int
+    state: SpaceState
+
+
+class IndexSpaces(Protocol):
+    """An index that can hold the same segments in several embedding spaces."""
+
+    def spaces(self) -> tuple[SpaceInfo, ...]:
+        """Every space there is."""
+        ...
+
+    def open_space(self, space: str, dimension: int) -> StemIndex:
+        """The index of a space, made beside the one in use where it is missing."""
+        ...
+
+    def switch(self, space: str) -> None:
+        """Let a space be the one in use, in one step; the one before stays, to switch back to."""
+        ...
+
+    def remove(self, space: str) -> None:
+        """Delete a space that is not in use."""
+        ...
 
 
 # What hides a number in sound, and finds it again.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rag_audio.guardrails.name_index import NameHit, NameIndex
+from rag_audio.guardrails.name_finder import NameFinder, NameHit
 from rag_audio.guardrails.names import SentenceReading
 from rag_audio.guardrails.normalise import NormalisedText, squash
 from rag_audio.guardrails.vocabulary import (
@@ -36,7 +36,7 @@ def is_disguised(text: NormalisedText, hit: NameHit) -> bool:
     return has_letters(text, hit) and any(c.isdigit() or c in "@$!€|" for c in raw)
 
 
-def backwards(text: NormalisedText, index: NameIndex) -> Iterator[tuple[int, int, NameHit]]:
+def backwards(text: NormalisedText, index: NameFinder) -> Iterator[tuple[int, int, NameHit]]:
     """Names that are written from right to left, as spans of the original."""
     turned = NormalisedText(text.raw, text.plain[::-1], text.origin[::-1])
     for hit in index.exact(turned):

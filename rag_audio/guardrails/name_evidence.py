@@ -14,7 +14,7 @@ from functools import cache
 
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.names import SentenceReading, Song, is_place
 from rag_audio.guardrails.normalise import NormalisedText, fold, read, squash
 from rag_audio.guardrails.policy_tables import policy_lines, rule_pattern, rule_words

@@ -23,7 +23,7 @@ from typing import Any
 
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.guardrails.bounded_reading import Expanded, is_tar, members, pieces_of
-from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.name_sources import (
     MAX_NAME,
     TABLES,
@@ -49,7 +49,7 @@ from rag_audio.storage.files import draft_file, put_in_place
 
 # The list is one SQLite file, ``names.db`` in the home, which is looked up and never loaded: a
 # prompt asks for each of its runs of words, so time and memory hardly grow with the list.
-# Misspellings and names by ear are looked for among the well-known (:mod:`.name_index`) only.
+# Misspellings and names by ear are looked for among the well-known (:mod:`.name_finder`) only.
 
 FILE = "names.db"
 FORMAT = 1

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rag_audio.guardrails.names import Artist
@@ -45,6 +44,33 @@ _SCRIPTS = tuple(
 )
 
 
+def native_spellings(artist: Artist) -> Iterator[tuple[str, str]]:
+    """Names of an artist in such scripts, in NFC, each with the letters it is looked up by."""
+    for text in (artist.name, *artist.aliases, *artist.common_aliases):
+        written = unicodedata.normalize("NFC", text)
+        if len(written) >= _FIRST and _NOT_ASCII.match(written):
+            yield written[:_FIRST], written
+
+
+def find_native(
+    raw: str, named: Callable[[str], Iterable[tuple[str, Artist]]]
+) -> Iterator[tuple[int, int, Artist]]:
+    """Spans of a text, which must be in NFC, in which somebody's style is asked for.
+
+    Args:
+        named: names (and whose they are) by the letters they are looked up by, longest first.
+    """
+    if raw.isascii():
+        return
+    for match in _NOT_ASCII.finditer(raw):
+        start = match.start()
+        for written, artist in named(raw[start : start + _FIRST]):
+            end = start + len(written)
+            if raw.startswith(written, start) and _is_asked(raw, start, end):
+                yield start, end, artist
+                break
+
+
 class NativeIndex:
     """Names as they are written in scripts of their own.
 
@@ -53,26 +79,20 @@ class NativeIndex:
     """
 
     def __init__(self, artists: Iterable[Artist]) -> None:
-        self._names: dict[str, list[tuple[str, Artist]]] = defaultdict(list)
+        self._names: dict[str, list[tuple[str, Artist]]] = {}
         for artist in artists:
-            for text in (artist.name, *artist.aliases, *artist.common_aliases):
-                written = unicodedata.normalize("NFC", text)
-                if len(written) >= _FIRST and _NOT_ASCII.match(written):
-                    self._names[written[:_FIRST]].append((written, artist))
+            for key, written in native_spellings(artist):
+                self._names.setdefault(key, []).append((written, artist))
         for spelled in self._names.values():
             spelled.sort(key=lambda pair: -len(pair[0]))
 
+    def named(self, key: str) -> Sequence[tuple[str, Artist]]:
+        """Names, and whose they are, by the letters they are looked up by, longest first."""
+        return self._names.get(key, ())
+
     def find(self, raw: str) -> Iterator[tuple[int, int, Artist]]:
-        """Spans of a text, which must be in NFC, in which somebody's style is asked for."""
-        if raw.isascii():
-            return
-        for match in _NOT_ASCII.finditer(raw):
-            start = match.start()
-            for written, artist in self._names.get(raw[start : start + _FIRST], ()):
-                end = start + len(written)
-                if raw.startswith(written, start) and _is_asked(raw, start, end):
-                    yield start, end, artist
-                    break
+        """As :func:`find_native`."""
+        return find_native(raw, self.named)
 
 
 def _is_asked(raw: str, start: int, end: int) -> bool:

@@ -6,10 +6,10 @@ import csv
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,17 @@ import structlog
 
 from rag_audio.domain import Rights, Stem, Use, names
 from rag_audio.domain.conflicts import Conflict
+from rag_audio.domain.holdings import LibraryHoldings, most_frequent
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
+from rag_audio.guardrails.known_names import KnownNames, ScopedKnownNames
+from rag_audio.guardrails.library_names import LibraryNames
+from rag_audio.guardrails.name_finder import NameFinder, NameHit
 from rag_audio.guardrails.name_import import ImportedNames
-from rag_audio.guardrails.name_index import NameHit, NameIndex
+from rag_audio.guardrails.name_index import NameIndex, SongTitles
 from rag_audio.guardrails.names import KINDS, Artist, SentenceReading, Song, without_collection
 from rag_audio.guardrails.normalise import NormalisedText, fold
+from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.vocabulary import is_ordinary
 from rag_audio.resources import data_dir
 from rag_audio.storage.files import LineLog
@@ -159,6 +164,8 @@ def _split(cell: str | None) -> tuple[str, ...]:
 
 # Whose style may be asked for.
 
+_EMPTY = rule_words("prompts", "empty")
+
 RULES = ("named-artist", "style-phrase", "song", "described-artist")
 """What can speak about a prompt:
 
@@ -237,26 +244,68 @@ class Policy:
     unlicensed: frozenset[str] = frozenset()
     why_not: Callable[[str], Refusal | None] = field(default=lambda artist: None, compare=False)
 
-    @cached_property
-    def known(self) -> frozenset[str]:
-        """All names of artists that are looked up."""
-        return self.licensed | self.protected
-
     def action_for(self, rule: str) -> Action:
         return self.actions.get(rule, Action.REFUSE)
 
+    @cached_property
+    def tagged(self) -> Mapping[str, tuple[str, ...]]:
+        """Licensed artists by each word of their tags."""
+        found: dict[str, dict[str, None]] = {}
+        for name, tags in self.styles.items():
+            for word in (word for tag in tags for word in telling_words(tag)):
+                found.setdefault(word, {})[name] = None
+        return {word: tuple(some) for word, some in found.items()}
+
     def describing(self) -> Policy:
         """The same, but names become descriptors and never somebody else's: for what to avoid."""
+        return self._describing
+
+    @cached_property
+    def _describing(self) -> Policy:
         actions = {
             rule: Action.TRANSFORM if action is Action.TRANSFORM_LICENSED else action
             for rule, action in self.actions.items()
         }
         return replace(self, actions=actions)
 
-    def indexes(self) -> tuple[NameIndex, ...]:
-        """Indexes of the protected names; made once for the same names."""
+    @cached_property
+    def written_licensed(self) -> ScopedKnownNames:
+        """The licensed names as they are written."""
+        return _KNOWN.scope(self.licensed)
+
+    @cached_property
+    def written_protected(self) -> ScopedKnownNames:
+        """The protected names as they are written."""
+        return _KNOWN.scope(self.protected)
+
+    @cached_property
+    def _written(self) -> ScopedKnownNames:
+        return _KNOWN.scope(self.licensed, self.protected)
+
+    @cached_property
+    def _written_unlicensed(self) -> ScopedKnownNames:
+        return _KNOWN.scope(self.unlicensed)
+
+    @cached_property
+    def _protected_names(self) -> NameFinder:
+        return _PROTECTED.scope(self.protected)
+
+    def resolve(self, name: str) -> str | None:
+        """The artist that is meant by a typed name, licensed or protected; None: nobody is.
+
+        Raises:
+            InvalidInput: several artists are written so.
+        """
+        return names.meant(name, self._written.lookup(name))
+
+    def unlicensed_called(self, name: str) -> tuple[str, ...]:
+        """The library's artists that a name may mean and whose style is not licensed."""
+        return self._written_unlicensed.lookup(name).names
+
+    def indexes(self) -> tuple[NameFinder, ...]:
+        """What finds the protected names."""
         known = () if self.roster is None else (self.roster.index,)
-        return (*known, index_of(self.protected)) if self.protected else known
+        return (*known, self._protected_names) if self.protected else known
 
     def hits(self, text: NormalisedText, only: frozenset[int] | None = None) -> list[NameHit]:
         """Protected names in the text, those that are words too among them.
@@ -270,7 +319,7 @@ class Policy:
             if self.roster.imported is not None:
                 found += self.roster.imported.exact(text)
         if self.protected:
-            found += index_of(self.protected).hits(text, only)
+            found += self._protected_names.hits(text, only)
         return found
 
     def is_licensed(self, name: str) -> bool:
@@ -278,15 +327,17 @@ class Policy:
 
         A name that is written so decides; else one that folds to the same, where it is one alone.
         """
-        found = names.lookup(name, self.known)
+        found = self._written.lookup(name)
         return (
             len(found.names) == 1
             and found.by is not names.Matched.LOOSE
             and found.names[0] in self.licensed
         )
 
-    def licensed_index(self) -> NameIndex | None:
-        return _index_of_licensed(self.licensed) if self.licensed else None
+    @cached_property
+    def licensed_names(self) -> NameFinder:
+        """What finds the licensed names and their aliases."""
+        return _LICENSED.scope(self.licensed)
 
     def artist(self, name: str) -> Artist | None:
         """What is known of a protected artist."""
@@ -295,6 +346,11 @@ class Policy:
         if known is None and self.roster is not None and self.roster.imported is not None:
             known = self.roster.imported.find(name)
         return known
+
+
+def telling_words(phrase: str) -> list[str]:
+    """The words of a descriptor that say something by themselves."""
+    return [word for word in fold(phrase).split() if word not in _EMPTY]
 
 
 def parse_actions(text: str) -> dict[str, Action]:
@@ -316,7 +372,7 @@ def parse_actions(text: str) -> dict[str, Action]:
 
 
 def make_policy(
-    stems: Iterable[Stem],
+    stems: LibraryHoldings | Iterable[Stem],
     rights: Rights,
     protected: Iterable[str] | Roster,
     actions: Mapping[str, Action] | None = None,
@@ -324,67 +380,83 @@ def make_policy(
 ) -> Policy:
     """Licensed: artists that ``stems.csv`` names under a license with ``style``, valid now.
 
-    Other artists of the library, and ``protected`` ones, are refused.
+    Other artists of the library, and ``protected`` ones, are refused. Of the same holdings, while
+    the same licenses grant ``style``, it is worked out once: ``withheld`` is of the same state.
     """
-    licensed: set[str] = set()
+    holdings = LibraryHoldings.of(stems)
+    granting = rights.keys_granting(Use.STYLE)
+    told = holdings.kept(granting, lambda: _licensing(holdings, rights, withheld))
+
+    def why_not(artist: str) -> Refusal | None:
+        found = [rights.why_no_style(stem) for stem in told.refused.get(artist, ())]
+        found += [rights.why_conflict(one, Use.STYLE) for one in told.claimed.get(artist, ())]
+        found += [rights.why_not_indexed(key, artist) for key in told.ended.get(artist, ())]
+        return most_curable(one for one in found if one is not None)
+
+    roster = protected if isinstance(protected, Roster) else None
+    barred = told.unlicensed
+    if not isinstance(protected, Roster):
+        allowed = {names.fold(name) for name in told.licensed}
+        listed = {names.exact(name) for name in protected if names.fold(name) not in allowed}
+        barred = barred | listed if listed else barred
+    return Policy(
+        told.licensed, barred, roster, actions or {}, told.styles, told.unlicensed, why_not
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Licensing:
+    """Whose style is licensed, and what there is of the others.
+
+    Attributes:
+        refused: by artist, a stem of each group that may not be used for style.
+        claimed: by artist, the conflicts in which a claim names them.
+        ended: by artist, keys of licenses of files which grant nothing.
+    """
+
+    licensed: frozenset[str]
+    unlicensed: frozenset[str]
+    styles: Mapping[str, tuple[str, ...]]
+    refused: Mapping[str, list[Stem]]
+    claimed: Mapping[str, list[Conflict]]
+    ended: Mapping[str, list[str]]
+
+
+def _licensing(
+    holdings: LibraryHoldings, rights: Rights, withheld: Iterable[tuple[str, str, str]]
+) -> _Licensing:
     refused: dict[str, list[Stem]] = defaultdict(list)
     tags: dict[str, Counter[str]] = defaultdict(Counter)
-    for stem in stems:
-        if not stem.artist:
+    for group in holdings.groups:
+        if not group.stem.artist:
             continue
-        artist = names.exact(stem.artist)
-        if rights.why_no_style(stem) is None:
-            licensed.add(artist)
-            tags[artist].update(stem.tags)
+        artist = names.exact(group.stem.artist)
+        if rights.why_no_style(group.stem) is None:
+            tags[artist].update(group.counts.get("tag", {}))
         else:
-            refused[artist].append(stem)
+            refused[artist].append(group.stem)
     claimed: dict[str, list[Conflict]] = defaultdict(list)
     for conflict in rights.conflicts.values():
         for claim in conflict.claims:
             if claim.artist:
                 claimed[names.exact(claim.artist)].append(conflict)
-
     ended: dict[str, list[str]] = defaultdict(list)
     for artist, library, license in withheld:
         ended[names.exact(artist)].append(f"{library}/{license}")
-
-    def why_not(artist: str) -> Refusal | None:
-        found = [rights.why_no_style(stem) for stem in refused.get(artist, ())]
-        found += [rights.why_conflict(one, Use.STYLE) for one in claimed.get(artist, ())]
-        found += [rights.why_not_indexed(key, artist) for key in ended.get(artist, ())]
-        return most_curable(one for one in found if one is not None)
-
-    allowed = {names.fold(name) for name in licensed}
-    roster = protected if isinstance(protected, Roster) else None
-    more = () if isinstance(protected, Roster) else protected
-    listed = {names.exact(name) for name in more if names.fold(name) not in allowed}
-    unlicensed = {*refused, *claimed, *ended} - licensed
-    barred = unlicensed | listed
-    styles = {name: tuple(tag for tag, _ in tags[name].most_common(8)) for name in licensed}
-    return Policy(
-        frozenset(licensed),
-        frozenset(barred),
-        roster,
-        actions or {},
-        styles,
-        frozenset(unlicensed),
-        why_not,
-    )
+    styles = {
+        name: tuple(tag for tag, _ in most_frequent(count, 8)) for name, count in tags.items()
+    }
+    unlicensed = frozenset({*refused, *claimed, *ended} - tags.keys())
+    return _Licensing(frozenset(tags), unlicensed, styles, refused, claimed, ended)
 
 
-@lru_cache(maxsize=16)
-def index_of(wanted: frozenset[str]) -> NameIndex:
-    """The index of a set of bare names, with the famous songs of those who have some."""
-    artists = [artist_of(name) for name in sorted(wanted)]
-    folded = {fold(artist.name) for artist in artists} - {""}
-    songs = [song for song in shipped_roster().songs if fold(song.artist) in folded]
-    return NameIndex(artists, songs)
+@cache
+def _song_titles() -> SongTitles:
+    return SongTitles(shipped_roster().songs)
 
 
-@lru_cache(maxsize=64)
-def _index_of_licensed(wanted: frozenset[str]) -> NameIndex:
-    forms = [form for name in sorted(wanted) for form in _aliases(name)]
-    return NameIndex([Artist(form, reading=SentenceReading.NAME) for form in forms])
+def _licensed_artists(name: str) -> Iterator[Artist]:
+    return (Artist(form, reading=SentenceReading.NAME) for form in _aliases(name))
 
 
 def _aliases(name: str) -> list[str]:
@@ -394,6 +466,12 @@ def _aliases(name: str) -> list[str]:
     if names.fold(name) not in {names.fold(form) for form in forms}:
         forms = []
     return list(dict.fromkeys([name, *forms]))
+
+
+# The artists of all libraries of this process; a policy sees those of its scope.
+_PROTECTED = LibraryNames(lambda name: [artist_of(name)], _song_titles)
+_LICENSED = LibraryNames(_licensed_artists)
+_KNOWN = KnownNames()
 
 
 # Every decision is a security event, and counted; a refused text is never written down.

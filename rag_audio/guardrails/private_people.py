@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import lru_cache
 
-from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.normalise import NormalisedText, Word
 from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.vocabulary import (

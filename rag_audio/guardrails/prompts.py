@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain import names
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import InvalidInput, Match, RequestRefused
 from rag_audio.guardrails.disguises import backwards, has_letters, is_disguised
@@ -27,10 +27,10 @@ from rag_audio.guardrails.name_evidence import (
     is_named,
     misspelled_beside,
 )
-from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.names import Artist, SentenceReading, Spelling
-from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, variants
-from rag_audio.guardrails.policy import Action, Decision, Policy, note
+from rag_audio.guardrails.normalise import NormalisedText, Word, read, variants
+from rag_audio.guardrails.policy import Action, Decision, Policy, note, telling_words
 from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.private_people import is_private, is_relation
 from rag_audio.guardrails.style_leads import KNOWN_ONLY, find_leads
@@ -43,8 +43,6 @@ from rag_audio.resources import data_dir
 #
 # Musical descriptors: genre, era, instruments and tempo, as far as they are known. Or, where the
 # rule is told so, the licensed artist whose stems' tags are nearest to those descriptors.
-
-_EMPTY = rule_words("prompts", "empty")
 
 
 @dataclass(frozen=True)
@@ -130,13 +128,13 @@ def nearest_licensed(matches: tuple[Match, ...], policy: Policy) -> str | None:
             continue
         genre = _genres().get(artist.genre)
         for instrument in genre.instruments if genre is not None else ():
-            wanted |= dict.fromkeys(_telling(instrument), 1)
-        wanted |= dict.fromkeys(_telling(artist.genre), 2)
+            wanted |= dict.fromkeys(telling_words(instrument), 1)
+        wanted |= dict.fromkeys(telling_words(artist.genre), 2)
     scores: dict[str, tuple[int, float]] = {}
-    for name, tags in policy.styles.items():
+    for name in {name for word in wanted for name in policy.tagged.get(word, ())}:
         rank: dict[str, int] = {}
-        for place, tag in enumerate(tags):
-            for word in _telling(tag):
+        for place, tag in enumerate(policy.styles[name]):
+            for word in telling_words(tag):
                 rank.setdefault(word, place)
         shared = [word for word in rank if word in wanted]
         scores[name] = (sum(wanted[w] for w in shared), sum(1 / (1 + rank[w]) for w in shared))
@@ -146,11 +144,6 @@ def nearest_licensed(matches: tuple[Match, ...], policy: Policy) -> str | None:
 
 def _artist_of(match: Match, policy: Policy) -> Artist | None:
     return policy.artist(match.name.partition(" (")[0])
-
-
-def _telling(phrase: str) -> list[str]:
-    """The words of a descriptor that say something by themselves."""
-    return [word for word in fold(phrase).split() if word not in _EMPTY]
 
 
 @cache
@@ -166,6 +159,8 @@ _WORKS = rule_words("prompts", "works")
 _ROLES = rule_words("prompts", "roles")
 _ARTICLES = rule_words("prompts", "articles")
 _MAX_CHARACTERS = 20_000
+_SHOWN = 20
+"""Licensed artists that a refusal names."""
 
 
 def check(prompt: str, policy: Policy) -> Decision:
@@ -225,7 +220,7 @@ def require_artist(artist: str, policy: Policy) -> str:
             against the artist of that name, the hint what would help.
         InvalidInput: several artists are written so.
     """
-    written = names.resolve(artist, policy.known)
+    written = policy.resolve(artist)
     if written in policy.licensed:
         return written
     match = Match(0, len(artist), artist, "named-artist", artist)
@@ -251,7 +246,7 @@ def _reason(matches: tuple[Match, ...], policy: Policy) -> tuple[str, str]:
     strangers: list[str] = []
     known: dict[str, Refusal] = {}
     for name in dict.fromkeys(match.name for match in matches):
-        found = names.lookup(name, policy.unlicensed).names
+        found = policy.unlicensed_called(name)
         whys = {written: why for written in found if (why := policy.why_not(written)) is not None}
         known |= whys
         if not whys:
@@ -266,13 +261,15 @@ def _reason(matches: tuple[Match, ...], policy: Policy) -> tuple[str, str]:
 def _licensed_hint(policy: Policy) -> str:
     if not policy.licensed:
         return "no artist of this library is licensed for style; describe the music instead"
-    return f"licensed for style: {', '.join(sorted(policy.licensed))}"
+    shown = ", ".join(nsmallest(_SHOWN, policy.licensed))
+    more = len(policy.licensed) - _SHOWN
+    return f"licensed for style: {shown}" + (f", and {more} more" if more > 0 else "")
 
 
 def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     """All that speaks against a text, one match for the same words, in order."""
     text = read(prompt)
-    written = read_names(text, policy.licensed, policy.protected)
+    written = read_names(text, policy.written_licensed, policy.written_protected)
     found: list[Match] = list(_matches(text, policy, written))
     for other in variants(text):
         found.extend(_matches(other, policy, written, text))
@@ -397,9 +394,8 @@ def _places(text: NormalisedText) -> list[tuple[Word, int]]:
 
 def _licensed_words(text: NormalisedText, policy: Policy, written: NamesWritten) -> set[int]:
     """Words of licensed names, by their letters; not those that the library writes as another's."""
-    index = policy.licensed_index()
     found: set[int] = set()
-    for hit in index.exact(text) if index is not None else ():
+    for hit in policy.licensed_names.exact(text):
         words = text.words[hit.first : hit.last + 1]
         start, end = text.raw_span(words[0].start, words[-1].end)
         theirs = any(one.start < end and start < one.end for one in written.barred)

@@ -20,7 +20,7 @@ from rag_audio.guardrails.name_evidence import (
     is_proper,
     is_told_by_capitals,
 )
-from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.names import SentenceReading, Spelling, is_place
 from rag_audio.guardrails.normalise import NormalisedText, Word
 from rag_audio.guardrails.policy_tables import rule_words

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, product
@@ -66,70 +65,73 @@ class Sounds:
     sizes: tuple[int, ...]
 
 
-class SoundIndex:
-    """Names by what is heard of them in scripts that write other consonants."""
+Named = Callable[[str], Iterable[tuple[Spelling, Sounds]]]
+"""Names with what is heard of them, by the key of their consonants."""
 
-    def __init__(self, forms: Iterable[Spelling]) -> None:
-        self._by_key: dict[str, list[tuple[Spelling, Sounds]]] = defaultdict(list)
-        for form in forms:
-            known = form.artist.well_known and form.reading is SentenceReading.NAME
-            if known and form.letters.isascii() and not form.turned:
-                for entry in _entries(form):
-                    self._by_key[entry.consonants.translate(_COARSE)].append((form, entry))
 
-    def find(self, raw: str) -> Iterator[tuple[int, int, Spelling]]:
-        """Spans of the original, and the name that is heard there."""
-        runs = list(_runs(raw))
-        at = 0
-        while at < len(runs):
-            found = self._longest(raw, runs, at)
-            if found is None:
-                at += 1
-                continue
-            last, form = found
-            yield runs[at].start, runs[last].end, form
-            at = last + 1
+def sounds_of(form: Spelling) -> Iterator[tuple[str, Sounds]]:
+    """What is heard of a name in scripts that write other consonants, each with its key."""
+    known = form.artist.well_known and form.reading is SentenceReading.NAME
+    if known and form.letters.isascii() and not form.turned:
+        for entry in _entries(form):
+            yield entry.consonants.translate(_COARSE), entry
 
-    def _longest(
-        self, raw: str, runs: list[_SpelledWord], first: int
-    ) -> tuple[int, Spelling] | None:
-        best: tuple[int, Spelling] | None = None
-        for last in range(first, min(first + _MOST_WORDS, len(runs))):
-            if last > first:
-                gap = raw[runs[last - 1].end : runs[last].start]
-                same = runs[last].script == runs[first].script
-                if not same or gap.strip("\u200c ・·-.") or len(gap) > 3:
-                    break
-            window = runs[first : last + 1]
-            led = first > 0 and raw[runs[first - 1].start : runs[first - 1].end] in _LIKE
-            if all(run.is_talk for run in window):
-                continue
-            gaps = raw[window[0].start : window[-1].end]
-            if window[0].script == "kana" and " " in gaps and len(window) > 1:
-                continue  # words of a list; a name in kana has a dot between its words
-            form = self._match(window, _LEAST_LED if led else _LEAST)
-            if form is not None:
-                best = (last, form)
-        return best
 
-    def _match(self, window: list[_SpelledWord], least: int) -> Spelling | None:
-        script = window[0].script
-        parts = [_split(run.sounds) for run in window]
-        written = _joined(parts)
-        if len(written.consonants) < least:
-            return None
-        short = len(window) == 1 and len(written.consonants) < _LEAST_ALONE
-        for form, entry in self._by_key.get(written.consonants.translate(_COARSE), ()):
-            unspaced = script in ("kana", "hangul") and len(window) == 1
-            if entry.sizes != written.sizes and not unspaced:
-                continue
-            all_written = script in ("kana", "hangul")
-            odd = _odd_vowels(written.vowels, entry.vowels, all_written)
-            led = least < _LEAST
-            most = 0.15 if short and not led else 0.3 if unspaced or not all_written else 0.45
-            if odd <= most and _alike(written.consonants, entry.consonants, script):
-                return form
+def find_sounding(raw: str, named: Named) -> Iterator[tuple[int, int, Spelling]]:
+    """Spans of the original, and the name that is heard there; the first of several is meant."""
+    runs = list(_runs(raw))
+    at = 0
+    while at < len(runs):
+        found = _longest(raw, runs, at, named)
+        if found is None:
+            at += 1
+            continue
+        last, form = found
+        yield runs[at].start, runs[last].end, form
+        at = last + 1
+
+
+def _longest(
+    raw: str, runs: list[_SpelledWord], first: int, named: Named
+) -> tuple[int, Spelling] | None:
+    best: tuple[int, Spelling] | None = None
+    for last in range(first, min(first + _MOST_WORDS, len(runs))):
+        if last > first:
+            gap = raw[runs[last - 1].end : runs[last].start]
+            same = runs[last].script == runs[first].script
+            if not same or gap.strip("\u200c ・·-.") or len(gap) > 3:
+                break
+        window = runs[first : last + 1]
+        led = first > 0 and raw[runs[first - 1].start : runs[first - 1].end] in _LIKE
+        if all(run.is_talk for run in window):
+            continue
+        gaps = raw[window[0].start : window[-1].end]
+        if window[0].script == "kana" and " " in gaps and len(window) > 1:
+            continue  # words of a list; a name in kana has a dot between its words
+        form = _named_so(window, _LEAST_LED if led else _LEAST, named)
+        if form is not None:
+            best = (last, form)
+    return best
+
+
+def _named_so(window: list[_SpelledWord], least: int, named: Named) -> Spelling | None:
+    script = window[0].script
+    parts = [_split(run.sounds) for run in window]
+    written = _joined(parts)
+    if len(written.consonants) < least:
         return None
+    short = len(window) == 1 and len(written.consonants) < _LEAST_ALONE
+    for form, entry in named(written.consonants.translate(_COARSE)):
+        unspaced = script in ("kana", "hangul") and len(window) == 1
+        if entry.sizes != written.sizes and not unspaced:
+            continue
+        all_written = script in ("kana", "hangul")
+        odd = _odd_vowels(written.vowels, entry.vowels, all_written)
+        led = least < _LEAST
+        most = 0.15 if short and not led else 0.3 if unspaced or not all_written else 0.45
+        if odd <= most and _alike(written.consonants, entry.consonants, script):
+            return form
+    return None
 
 
 def is_sounded(raw: str) -> bool:

@@ -1,6 +1,6 @@
 """Names of the library as they are written, signs and all: ``!!!``, ``+/-``, ``M.O.X.``, kana.
 
-The other readings of a text (:mod:`.name_index`) see letters and forgive spelling; they cannot see
+The other readings of a text (:mod:`.name_finder`) see letters and forgive spelling; they cannot see
 a name made of signs, and take a name in kana or with stops for whatever has the same letters. Here
 a name is found where the text, folded by :func:`rag_audio.domain.names.fold_placed`, has it with
 borders of its own. It counts where it is the object of a style phrase; elsewhere ``!!!`` may only
@@ -12,19 +12,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from itertools import accumulate
 
 from rag_audio.domain import names
+from rag_audio.guardrails.known_names import ScopedKnownNames
 from rag_audio.guardrails.normalise import NormalisedText, fold
 from rag_audio.guardrails.policy_tables import compiled, policy_table, rule_pattern, rule_words
 from rag_audio.guardrails.style_leads import Lead, Strength, find_leads
 from rag_audio.guardrails.vocabulary import is_music, is_ordinary, plain_words, words_of
 
-_PREFIX = 3
 _QUOTES = "\\s\"'“”„«»‘’`*_~#"
 _OPENS = " \t\n\"'“”„«»‘’`*_~#([{<:-"
 _BETWEEN = rule_pattern("written", "between")
@@ -77,7 +76,7 @@ class NamesWritten:
 
 
 def read_names(
-    text: NormalisedText, licensed: frozenset[str], barred: frozenset[str]
+    text: NormalisedText, licensed: ScopedKnownNames, barred: ScopedKnownNames
 ) -> NamesWritten:
     """Find the library's names in a text, and what of them is asked for.
 
@@ -137,35 +136,18 @@ def _is_between(text: str) -> bool:
     return _BETWEEN.fullmatch(text.lower()) is not None
 
 
-@lru_cache(maxsize=32)
-def _by_prefix(wanted: frozenset[str]) -> dict[str, tuple[tuple[str, str], ...]]:
-    """(folded, as written) of each name, by the first letters of the fold, longest first."""
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for name in sorted(wanted):
-        folded = names.fold(name)
-        if folded:
-            found[folded[:_PREFIX]].append((folded, name))
-    return {
-        prefix: tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
-        for prefix, pairs in found.items()
-    }
-
-
-def _occurrences(raw: str, placed: names.Placed, wanted: frozenset[str]) -> Iterator[WrittenName]:
-    by_prefix = _by_prefix(wanted)
+def _occurrences(raw: str, placed: names.Placed, wanted: ScopedKnownNames) -> Iterator[WrittenName]:
     text = placed.text
-    for at in range(len(text) if by_prefix else 0):
-        for length in range(1, _PREFIX + 1):
-            for folded, name in by_prefix.get(text[at : at + length], ()):
-                if len(folded[:_PREFIX]) == length and text.startswith(folded, at):
-                    end = at + len(folded)
-                    if _has_borders(text, at, end):
-                        start, stop = placed.origin[at][0], placed.origin[end - 1][1]
-                        whole = _with_marks(raw, start)
-                        if whole < start and names.same(raw[whole:stop], name):
-                            start = whole
-                        exactly = names.same(raw[start:stop], name)
-                        yield WrittenName(start, stop, name, exactly)
+    for at in range(len(text) if wanted else 0):
+        for folded, name in wanted.folded_at(text, at):
+            end = at + len(folded)
+            if _has_borders(text, at, end):
+                start, stop = placed.origin[at][0], placed.origin[end - 1][1]
+                whole = _with_marks(raw, start)
+                if whole < start and names.same(raw[whole:stop], name):
+                    start = whole
+                exactly = names.same(raw[start:stop], name)
+                yield WrittenName(start, stop, name, exactly)
 
 
 def _with_marks(raw: str, start: int) -> int:

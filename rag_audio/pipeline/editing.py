@@ -91,7 +91,7 @@ class Editor:
             takes.append(Take(made, plan.seed + i, plan, renderer.inspect(made, plan)))
 
         def clear(made: ConditioningPlan) -> tuple[ConditioningPlan, date]:
-            again = self.pipeline.clearance_again(clearance, request)
+            again = self.pipeline.clearance(request.territory)
             require_rights(source, again.rights, request.audio_rights, self.home.disclosure)
             return self.pipeline.gate.still_clear(made, request, (), again), again.moment
 

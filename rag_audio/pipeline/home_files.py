@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from rag_audio.errors import BackendUnavailable, InvalidInput
 from rag_audio.home import SPOOL
+from rag_audio.storage.edge_spaces import folder_in_use
 from rag_audio.storage.index_socket import COPY, copy_served, is_served
 from rag_audio.storage.locks import lock_file, lock_if_free, wait_for_index
 from rag_audio.storage.qdrant_edge import copy_folder
@@ -202,6 +203,7 @@ def copy_index(home: Path, work: Path) -> Path | None:
     index, copy = home / INDEX, work / COPY
     if index.is_symlink() or not index.is_dir():
         return None
+    index = folder_in_use(index)
     lock = wait_for_index(index, partial(is_served, index))
     if lock is None:
         try:

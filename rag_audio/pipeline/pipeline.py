@@ -89,22 +89,11 @@ class Pipeline:
         self.home.cache.renew(found.revocations)
         return found
 
-    def clearance(
-        self, territory: str | None = None, *, stems: tuple[Stem, ...] | None = None
-    ) -> Clearance:
-        """What may be used now, for ``territory`` or the configured one.
-
-        Args:
-            stems: what an earlier clearance read of them, which is not read again; None: they are.
-        """
-        place = territory or self.home.territory
-        found = self.home.catalogue.clearance(place, _today(), stems=stems)
+    def clearance(self, territory: str | None = None) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one."""
+        found = self.home.catalogue.clearance(territory or self.home.territory, _today())
         self.home.cache.renew(found.rights.revocations)
         return found
-
-    def clearance_again(self, earlier: Clearance, request: GenerationRequest) -> Clearance:
-        """The clearance anew, before delivery; stems are read again only for an artist's name."""
-        return self.clearance(request.territory, stems=None if request.artist else earlier.stems)
 
     def policy(self, territory: str | None = None) -> guardrails.Policy:
         """Whose style may be asked for, now."""
@@ -117,8 +106,7 @@ class Pipeline:
             InvalidInput: no indexed stem has such an artist, or several are written so.
         """
         clearance = self.clearance()
-        known = {stem.artist for stem in clearance.stems if stem.artist}
-        found = names.resolve(name, known)
+        found = names.resolve(name, clearance.holdings.artists)
         if found is not None:
             return found
         policy = self.gate.policy(clearance)
@@ -138,7 +126,9 @@ class Pipeline:
         """
         clearance = self.clearance(territory)
         artist = guardrails.require_artist(name, self.gate.policy(clearance))
-        return profiles.make_profile(artist, clearance.stems, clearance.rights, self.home.index)
+        return profiles.make_profile(
+            artist, clearance.stems_by(artist), clearance.rights, self.home.index
+        )
 
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
@@ -278,7 +268,7 @@ class Pipeline:
         takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
 
         def clear(made: ConditioningPlan) -> tuple[ConditioningPlan, date]:
-            again = self.clearance_again(clearance, asked)
+            again = self.clearance(request.territory)
             return self.gate.still_clear(made, asked, findings, again), again.moment
 
         return deliver(self.home, request, takes, clear, generator.info, out, say, None, on_commit)
@@ -554,7 +544,9 @@ def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...
     """The stems of the artist whose style is asked for; none without one."""
     if request.artist is None:
         return ()
-    return profiles.licensed_stems(request.artist, clearance.stems, clearance.rights)
+    return profiles.licensed_stems(
+        request.artist, clearance.stems_by(request.artist), clearance.rights
+    )
 
 
 def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str, Segment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,7 +52,7 @@ class Renderer:
         limits: ``max_similarity`` of every license that is known, by key.
     """
 
-    def __init__(self, home: Home, generator: Generator, limits: dict[str, float]) -> None:
+    def __init__(self, home: Home, generator: Generator, limits: Mapping[str, float]) -> None:
         self.home, self.generator, self.limits = home, generator, limits
         self._player = home.player
 

@@ -37,6 +37,8 @@ from rag_audio.retrieval.recognition import ForeignFinding, Neighbours
 _OPEN = "--channels prompt,init opens both; an edit without it needs a stem that has tags"
 _RESERVED = "not for training or mining"
 _REFERENCE = frozenset({Use.PROMPT, Use.INIT_AUDIO})
+_LOOKED_UP = 64
+"""So many stems are looked up in the index to say that none is in it."""
 
 
 def require_source(
@@ -57,7 +59,7 @@ def require_source(
     artist, rights = request.artist, clearance.rights
     if artist is None or _has_source(plan, artist, rights):
         return
-    own = [s for s in clearance.stems if _is_by(s, artist) and rights.why_no_style(s) is None]
+    own = [s for s in clearance.stems_by(artist) if rights.why_no_style(s) is None]
     reason, cure = _why_none(plan, request, own, rights, index)
     raise RequestRefused(
         f"refused: nothing by {artist} would go into the output: {reason}",
@@ -72,19 +74,32 @@ def why_nothing(clearance: Clearance, index: StemIndex, artist: str | None = Non
     Args:
         artist: the only one who was looked for.
     """
-    stems, rights = clearance.stems, clearance.rights
-    if not stems:
+    holdings, rights = clearance.holdings, clearance.rights
+    if not holdings.stems:
         return ["no library is indexed yet: rag-audio index LIBRARY"]
-    meant = names.lookup(artist or "", {stem.artist for stem in stems}).names
-    own = [stem for stem in stems if artist is None or stem.artist in meant]
+    meant = names.lookup(artist or "", holdings.artists).names
+    own = [g.stem for g in holdings.groups if artist is None or names.exact(g.stem.artist) in meant]
     against = [rights.why_not_any(stem, sorted(_REFERENCE)) for stem in own]
     best = _shared_refusal(against)
     if best is not None:
         return [f"nothing of it is licensed here and now: {best.reason}", best.cure]
     usable = [stem for stem, why in zip(own, against, strict=True) if why is None]
-    if usable and not _is_indexed(usable, index):
+    some = _some_of(usable, clearance, artist)
+    if some and not _is_indexed(some, index):
         return [f"nothing of it is in the index: {_index_again(usable)}"]
     return []
+
+
+def _some_of(usable: Sequence[Stem], clearance: Clearance, artist: str | None) -> list[Stem]:
+    """Stems of groups that may be used, at most :data:`_LOOKED_UP`."""
+    if artist is not None:
+        names_of = sorted({stem.artist for stem in usable})
+        some = [stem for name in names_of for stem in clearance.stems_by(name)]
+        return [s for s in some if clearance.rights.why_not_any(s, _REFERENCE) is None][:_LOOKED_UP]
+    # Contested stems are groups of one, and are themselves.
+    own = [stem for stem in usable if stem.id][:_LOOKED_UP]
+    keys = {stem.license_key for stem in usable if not stem.id}
+    return own + clearance.catalogue.stems_under(keys, _LOOKED_UP)
 
 
 def _has_source(plan: ConditioningPlan, artist: str, rights: Rights) -> bool:
@@ -174,7 +189,7 @@ class RightsGate:
         """Whose style may be asked for."""
         names, actions = self._home.protected_names, self._home.guard_actions
         return guardrails.make_policy(
-            clearance.stems, clearance.rights, names, actions, clearance.withheld
+            clearance.holdings, clearance.rights, names, actions, clearance.withheld
         )
 
     def require_resembled(self, stem: Stem, rights: Rights) -> None:

@@ -8,7 +8,7 @@ recognised is treated by its own rights; the user's statement does not overrule 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -43,6 +43,7 @@ from rag_audio.domain.disclosure import (
     Disclosure,
     renamed,
 )
+from rag_audio.domain.landmarks import Landmarks, LandmarkStore, Numbers, Postings
 from rag_audio.domain.ports import Embedder, Hit, Mark, StemIndex
 from rag_audio.domain.record import Ledger
 from rag_audio.domain.refusals import NO_CHANNEL, Refusal, most_curable
@@ -71,6 +72,10 @@ FEW_LANDMARKS = 60
 _RATE = 16_000
 _HITS_PER_WINDOW = 6
 _MOST_REVOKED = 16
+_MOST_NAMED = 1000
+"""So many stems with few landmarks are named to a search; of more, what is near is sifted."""
+_BESIDE = 8
+"""So many times more hits are looked through then."""
 _SAME_TEMPO, _SAME_PITCH = 0.004, 0.15
 
 LoadSegment = Callable[[Segment, int], Audio]
@@ -108,6 +113,29 @@ class StemInSound:
     distance: float
     changed: str = ""
     part: tuple[float, float] | None = None
+
+
+class _SeenLandmarks:
+    """The landmarks of those stems that a catalogue of some libraries knows.
+
+    Whether it does is asked of the stems that occur, each once.
+    """
+
+    def __init__(self, store: LandmarkStore, catalogue: SqlCatalogue) -> None:
+        self._store, self._catalogue = store, catalogue
+        self._asked: set[str] = set()
+        self._seen: set[str] = set()
+
+    def sharing(self, hashes: Numbers, exclude: Collection[str] = ()) -> Postings:
+        found = self._store.sharing(hashes, exclude)
+        new = set(found.stem_ids) - self._asked - {""}
+        self._seen.update(id_ for _, id_ in self._catalogue.held(new))
+        self._asked |= new
+        seen = np.array([id_ in self._seen for id_ in found.stem_ids], dtype=bool)
+        return found.of(seen[found.stems]) if found.stems.size else found
+
+    def load(self, stem_ids: Collection[str]) -> Mapping[str, Landmarks]:
+        return self._store.load(stem_ids)
 
 
 class SoundSearch:
@@ -154,42 +182,75 @@ class SoundSearch:
         return list(found.values()), unchecked
 
     def _by_landmarks(self, heard: Audio) -> list[StemInSound]:
-        store = self._landmarks
-        unseen: set[str] = set()
+        store: LandmarkStore = self._landmarks
         if not self._all_libraries:
-            unseen = store.ids() - {stem.id for stem in self._catalogue.stems()}
+            store = _SeenLandmarks(store, self._catalogue)
         return [
             StemInSound(one.stem_id, 1.0 - one.confidence, changes(one), (one.start_s, one.end_s))
-            for one in recognise(views(resample(heard, RATE)), store, unseen)
+            for one in recognise(views(resample(heard, RATE)), store)
         ]
 
     def _pairs(self, heard: Audio, unchecked: list[str]) -> Iterator[tuple[Sketch, Segment]]:
         """Pieces of the sound, each with the segments of other stems that it may be from."""
-        lacking = self._catalogue.without_landmarks()
-        wanted = lacking | self._landmarks.scarce(FEW_LANDMARKS)
-        stems = [stem for stem in self._catalogue.stems() if stem.id in wanted] if wanted else []
-        if not stems:
+        wanted = self._hard_to_recognise()
+        if not wanted:
             return
+        many = len(wanted) > _MOST_NAMED
+        stems = [] if many else self._catalogue.stems_with(wanted)
         window_s = self._neighbours.embedder().window_s
         windows = spread_windows(heard, window_s, WINDOWS)
         sketches = [[sketch(piece) for piece in pieces(window)] for window in windows]
-        asked = tuple(sorted({stem.id for stem in stems if not self._rights.is_revoked(stem)}))
-        keys = frozenset(stem.license_key for stem in stems)
-        keys |= {key for one in self._rights.conflicts.values() for key in one.keys}
-        where = SegmentFilter(license_keys=keys, stems=asked)
-        found = self._neighbours.nearest(windows, where, _HITS_PER_WINDOW) if asked else []
-        for mine, hits in zip(sketches, found, strict=bool(asked)):
+        found = self._nearest_of_all(windows) if many else self._nearest_of(windows, stems)
+        for mine, hits in zip(sketches, found, strict=bool(found)):
             for hit in hits:
                 around = _around(hit.segment, window_s / 2)
                 yield from ((piece, around) for piece in mine)
-        revoked = [stem for stem in stems if self._rights.is_revoked(stem)]
+        revoked, number = self._revoked_of_all() if many else self._revoked_of(stems)
         for stem in revoked[:_MOST_REVOKED]:
             whole = Segment(stem, 0.0, stem.duration_s)
             yield from ((piece, whole) for mine in sketches for piece in mine)
-        if len(revoked) > _MOST_REVOKED:
+        if number > _MOST_REVOKED:
             unchecked.append(
-                f"{len(revoked) - _MOST_REVOKED} revoked stems without landmarks: index again"
+                f"{number - _MOST_REVOKED} revoked stems without landmarks: index again"
             )
+
+    def _hard_to_recognise(self) -> set[str]:
+        """Stems that have too few landmarks, of any library; of very many a part."""
+        lacking = self._catalogue.without_landmarks(most=_MOST_NAMED + 1)
+        return lacking | self._landmarks.scarce(FEW_LANDMARKS, _MOST_NAMED + 1)
+
+    def _nearest_of(self, windows: Sequence[Audio], stems: Sequence[Stem]) -> list[list[Hit]]:
+        """Of stems those segments that are nearest to each window."""
+        asked = tuple(sorted({stem.id for stem in stems if not self._rights.is_revoked(stem)}))
+        if not asked:
+            return []
+        keys = frozenset(stem.license_key for stem in stems)
+        keys |= {key for one in self._rights.conflicts.values() for key in one.keys}
+        where = SegmentFilter(license_keys=keys, stems=asked)
+        return self._neighbours.nearest(windows, where, _HITS_PER_WINDOW)
+
+    def _nearest_of_all(self, windows: Sequence[Audio]) -> list[list[Hit]]:
+        """The segments nearest to each window whose stems have too few landmarks."""
+        where = SegmentFilter(license_keys=self._catalogue.license_keys())
+        if not where.license_keys:
+            return []
+        found = self._neighbours.nearest(windows, where, _BESIDE * _HITS_PER_WINDOW)
+        ids = {hit.segment.stem.id for hits in found for hit in hits}
+        few = self._landmarks.scarce_among(ids, FEW_LANDMARKS)
+        own = [[hit for hit in hits if hit.segment.stem.id in few] for hits in found]
+        return [hits[:_HITS_PER_WINDOW] for hits in own]
+
+    def _revoked_of(self, stems: Sequence[Stem]) -> tuple[list[Stem], int]:
+        revoked = [stem for stem in stems if self._rights.is_revoked(stem)]
+        return revoked, len(revoked)
+
+    def _revoked_of_all(self) -> tuple[list[Stem], int]:
+        """Revoked stems with too few landmarks among the first that are revoked, and how many may
+        be: those that were not looked at among them."""
+        marked, number = self._catalogue.marked_revoked(_MOST_NAMED)
+        few = self._landmarks.scarce_among({stem.id for stem in marked}, FEW_LANDMARKS)
+        revoked = [s for s in marked if s.id in few and self._rights.is_revoked(s)]
+        return revoked, len(revoked) + max(0, number - len(marked))
 
     def _distance(self, piece: Sketch, segment: Segment, unchecked: list[str]) -> float:
         if segment not in self._sketches:
@@ -475,30 +536,26 @@ class Inspector:
                 return _with_sources(finding, entry.record)
         return finding
 
-    def _nearest(self, excerpts: Sequence[Audio], stems: Sequence[Stem]) -> Iterator[Hit]:
-        """Segments of scores that sound like excerpts, licensed or not: the nearest of each first.
-
-        Args:
-            stems: the scores of the catalogue.
-        """
-        keys = {stem.license_key for stem in stems}
+    def _nearest(self, excerpts: Sequence[Audio]) -> Iterator[Hit]:
+        """Segments of scores that sound like excerpts, licensed or not: the nearest of each
+        first."""
+        keys = self._catalogue.license_keys(StemKind.MIDI)
         if not keys or not excerpts:
             return
-        keys.update(key for one in self._rights.conflicts.values() for key in one.keys)
-        where = SegmentFilter(license_keys=frozenset(keys), kind=StemKind.MIDI)
+        where = SegmentFilter(license_keys=keys, kind=StemKind.MIDI)
         for row in zip_longest(*self._neighbours.nearest(excerpts, where, _HITS_PER_EXCERPT)):
             yield from (hit for hit in row if hit is not None)
 
     def _by_notes(self, score: NoteScore, finding: ForeignFinding) -> ForeignFinding:
         excerpts = list(self._render(score, _EXCERPT_S, WINDOWS))
-        every = [s for s in self._catalogue.stems() if s.kind is StemKind.MIDI]
-        revoked = [stem for stem in every if self._rights.is_revoked(stem)]
-        near = {hit.segment.stem.id: hit.segment.stem for hit in self._nearest(excerpts, every)}
+        marked, number = self._catalogue.marked_revoked(_MAX_SCORES, StemKind.MIDI)
+        revoked = [stem for stem in marked if self._rights.is_revoked(stem)]
+        near = {hit.segment.stem.id: hit.segment.stem for hit in self._nearest(excerpts)}
         found: list[Recognised] = []
         unchecked: list[str] = []
-        if len(revoked) > _MAX_SCORES:
-            unchecked.append(f"{len(revoked) - _MAX_SCORES} of the scores that were revoked")
-        for stem in [*list(near.values())[:_MAX_SCORES], *revoked[:_MAX_SCORES]]:
+        if number > len(marked):
+            unchecked.append(f"{number - len(marked)} of the scores that were revoked")
+        for stem in [*list(near.values())[:_MAX_SCORES], *revoked]:
             file = Path(self._catalogue.file_of(stem))
             try:
                 other = scores.parse(file)

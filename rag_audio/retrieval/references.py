@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ from rag_audio.domain import (
     limits,
 )
 from rag_audio.domain.fields import key_of
-from rag_audio.domain.ports import Embedder, Hit, StemIndex
+from rag_audio.domain.ports import Embedder, Hit, SparseVector, StemIndex
 from rag_audio.domain.translation import in_english
 from rag_audio.errors import InvalidInput
 from rag_audio.retrieval.fit import SoughtWords
@@ -213,6 +214,12 @@ _POOL_LEAST, _POOL_FACTOR, _POOL_BEYOND = 50, 5, 256
 """Candidates beside those that are asked for, among which variety is sought: see :func:`_pool`."""
 
 
+_BEYOND = 10
+"""Hits that are asked for first, beside as many as stems are wanted."""
+
+_WINDOWS = 8
+"""Windows of a stem that are kept of each ranking, best first."""
+
 _LEAST_MEANING = 0.01
 """Of its weight, nearness of meaning keeps this where captions hold all of the words: it decides
 between equals."""
@@ -247,17 +254,15 @@ def find_references(
     liked = {stem: _vectors_of(index, stem, rights, query.uses) for stem in query.like}
     if not all(liked.values()):
         return ()
-    where = _filter(query, usable, rights)
+    where = _filter(query, usable)
 
-    def allowed(hits: list[Hit]) -> list[Hit]:
-        return [hit for hit in hits if _may_be_used(hit.segment.stem, rights, query, where)]
+    def allowed(hits: Iterable[Hit]) -> frozenset[str]:
+        usable = [hit for hit in hits if _may_be_used(hit.segment.stem, rights, query, where)]
+        gone = rights.revoked_among({hit.segment.stem.id for hit in usable})
+        return frozenset(hit.id for hit in usable if hit.segment.stem.id not in gone)
 
-    want = _pool(query.k)
     parts = _parts(query, liked, embedder, index, where)
-    rankings = [
-        _Ranking(part.weight, part.vectors, _stems(part.search(index, where), allowed, want))
-        for part in parts
-    ]
+    rankings = _rankings(parts, index, where, allowed, _pool(query.k))
     named = [ranking for part, ranking in zip(parts, rankings, strict=True) if part.terms]
     by_words = [stem for ranking in named for stem in ranking.found()]
     words = SoughtWords.of(query.text, by_words, index.count())
@@ -271,7 +276,7 @@ def find_references(
     ]
     if query.weights.effort > 0 and (query.wanted_bpm, query.wanted_key) != (None, None):
         rankings.append(_by_effort(rankings, query))
-    return _choose(_fuse(rankings, query), query, words)
+    return _choose(_fuse(rankings, query), rankings, query, words, index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,20 +291,9 @@ class _QueryPart:
     terms: str = ""
     is_meaning: bool = False
 
-    def search(self, index: StemIndex, where: SegmentFilter) -> Callable[[int], list[Hit]]:
-        """How to get the n best segments for this part: nearest to any of its vectors."""
-
-        def nearest(limit: int) -> list[Hit]:
-            if self.terms:
-                return index.search_sparse(encode_query(self.terms), where, limit)
-            best: dict[str, Hit] = {}
-            for vector in self.vectors:
-                for hit in index.search_dense(vector, where, limit):
-                    if hit.id not in best or hit.score > best[hit.id].score:
-                        best[hit.id] = hit
-            return sorted(best.values(), key=lambda hit: (-hit.score, hit.id))[:limit]
-
-        return nearest
+    def queries(self) -> Sequence[NDArray[np.float32] | SparseVector]:
+        """What the index is asked for this part."""
+        return (encode_query(self.terms),) if self.terms else self.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,20 +321,14 @@ class _Ranking:
 
 @dataclass(eq=False)
 class _Candidate:
-    """A stem with its fused score, and how near each of its segments is to the query."""
+    """A stem with its fused score and the segments of it that were found."""
 
     score: float = 0.0
-    nearness: dict[str, float] = field(default_factory=dict)
     hits: dict[str, Hit] = field(default_factory=dict)
 
     @property
     def sample_type(self) -> SampleType | None:
         return next(iter(self.hits.values())).segment.stem.sample_type
-
-    def best(self) -> Hit:
-        return min(
-            self.hits.values(), key=lambda h: (-self.nearness[h.id], h.segment.start_s, h.id)
-        )
 
 
 def _parts(
@@ -389,12 +377,15 @@ def _centroid(index: StemIndex, where: SegmentFilter, dimension: int) -> NDArray
     if not hits:
         return None
     ordered = sorted(hits, key=lambda hit: hit.id)
-    mean = np.mean([hit.dense for hit in ordered], axis=0, dtype=np.float64)
+    vectors = index.vectors([hit.id for hit in ordered])
+    mean = np.mean(list(vectors.values()), axis=0, dtype=np.float64)
     norm = float(np.linalg.norm(mean))
     return anything if norm < 1e-9 else np.asarray(mean / norm, dtype=np.float32)
 
 
-def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> SegmentFilter:
+def _filter(query: ReferenceQuery, usable: frozenset[str]) -> SegmentFilter:
+    """What an index can tell of points; revocations and conflicts are asked about of what is found:
+    there may be more of them than a filter should name."""
     keys: tuple[Key, ...] = ()
     if query.key is not None:
         keys = query.key.neighbours() if query.fifths else (query.key,)
@@ -403,8 +394,6 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
         low, high = query.bpm
         factors = (1.0, 0.5, 2.0) if query.octaves else (1.0,)
         ranges = tuple((low * factor, high * factor) for factor in factors)
-    # No field of a point tells what other licenses claim its bytes.
-    barred = rights.barred(*query.uses) | (rights.barred(Use.STYLE) if query.style else frozenset())
     return SegmentFilter(
         license_keys=usable,
         artists=(query.artist,) if query.artist else (),
@@ -416,7 +405,7 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
         tags=query.tags,
         min_duration_s=query.min_duration_s,
         stems=query.stems,
-        exclude=tuple(sorted({*query.exclude, *query.like, *rights.revoked, *barred})),
+        exclude=tuple(sorted({*query.exclude, *query.like})),
     )
 
 
@@ -431,19 +420,58 @@ def _may_be_used(stem: Stem, rights: Rights, query: ReferenceQuery, where: Segme
     )
 
 
-def _stems(
-    search: Callable[[int], list[Hit]], allowed: Callable[[list[Hit]], list[Hit]], want: int
-) -> dict[str, list[Hit]]:
-    """Search ever deeper until ``want`` stems are found: one long stem may fill many hits."""
-    limit = 4 * want
-    while True:
-        found = search(limit)
-        stems: dict[str, list[Hit]] = {}
-        for hit in allowed(found):
-            stems.setdefault(hit.segment.stem.id, []).append(hit)
-        if len(stems) >= want or len(found) < limit:
-            return stems
-        limit *= 4
+def _rankings(
+    parts: Sequence[_QueryPart],
+    index: StemIndex,
+    where: SegmentFilter,
+    allowed: Callable[[Iterable[Hit]], frozenset[str]],
+    want: int,
+) -> list[_Ranking]:
+    """Search ever deeper until ``want`` allowed stems are found for each part, in one call for
+    all: one long stem may fill many hits, and a right may be missing for many."""
+    stems: list[dict[str, list[Hit]]] = [{} for _ in parts]
+    left, limit = list(range(len(parts))), want + _BEYOND
+    while left:
+        queries = [parts[n].queries() for n in left]
+        answers = iter(index.search_many([one for some in queries for one in some], where, limit))
+        found = [_best([hit for _ in some for hit in next(answers)], limit) for some in queries]
+        fine = allowed(hit for hits in found for hit in hits)
+        for n, hits in zip(left, found, strict=True):
+            stems[n] = _by_stem(hit for hit in hits if hit.id in fine)
+        left = [
+            n
+            for n, hits in zip(left, found, strict=True)
+            if len(hits) == limit and len(stems[n]) < want
+        ]
+        limit = _deeper(limit, want, min((len(stems[n]) for n in left), default=want))
+    return [
+        _Ranking(part.weight, part.vectors, found) for part, found in zip(parts, stems, strict=True)
+    ]
+
+
+def _best(hits: Iterable[Hit], limit: int) -> list[Hit]:
+    """The best of hits of several vectors, each segment once."""
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        if hit.id not in best or hit.score > best[hit.id].score:
+            best[hit.id] = hit
+    return sorted(best.values(), key=lambda hit: (-hit.score, hit.id))[:limit]
+
+
+def _by_stem(hits: Iterable[Hit]) -> dict[str, list[Hit]]:
+    stems: dict[str, list[Hit]] = {}
+    for hit in hits:
+        of_stem = stems.setdefault(hit.segment.stem.id, [])
+        if len(of_stem) < _WINDOWS:
+            of_stem.append(hit)
+    return stems
+
+
+def _deeper(limit: int, want: int, found: int) -> int:
+    """How many hits likely hold ``want`` stems where ``limit`` held ``found``: twice to four times
+    as many."""
+    likely = math.ceil(1.2 * limit * want / max(1, found))
+    return min(4 * limit, max(2 * limit, likely))
 
 
 def _by_effort(rankings: Sequence[_Ranking], query: ReferenceQuery) -> _Ranking:
@@ -480,14 +508,6 @@ def _fuse(rankings: Sequence[_Ranking], query: ReferenceQuery) -> dict[str, _Can
         candidate.score = min(1.0, candidate.score)
         if query.prefers_music and candidate.sample_type is SampleType.ONE_SHOT:
             candidate.score *= _ONE_SHOT
-        candidate.nearness = {
-            point: sum(
-                ranking.weight * max(float(vector @ hit.dense) for vector in ranking.vectors)
-                for ranking in rankings
-                if ranking.vectors
-            )
-            for point, hit in candidate.hits.items()
-        }
     return candidates
 
 
@@ -496,34 +516,76 @@ def _pool(k: int) -> int:
     return max(_POOL_LEAST, min(_POOL_FACTOR * k, k + _POOL_BEYOND))
 
 
+@dataclass(frozen=True, eq=False)
+class _Pooled:
+    """A recording that may be chosen: its score, and the window that is nearest to the query."""
+
+    score: float
+    hit: Hit
+    vector: NDArray[np.float32]
+
+
+def _pooled(
+    candidates: Iterable[_Candidate],
+    rankings: Sequence[_Ranking],
+    size: int,
+    index: StemIndex,
+) -> list[_Pooled]:
+    """The first ``size`` recordings, in the order given; vectors are read for no others."""
+    recordings, pool, left = Recordings(), list[_Pooled](), iter(candidates)
+    while len(pool) < size and (some := list(islice(left, size))):
+        vectors = index.vectors([point for one in some for point in one.hits])
+        for one in some:
+            hits = [hit for hit in one.hits.values() if hit.id in vectors]
+            heard = [(hit.segment.start_s, vectors[hit.id]) for hit in hits]
+            if not hits or not recordings.add(hits[0].segment.stem, heard):
+                continue
+            best = min(hits, key=lambda hit: _nearest_first(hit, vectors[hit.id], rankings))
+            pool.append(_Pooled(one.score, best, vectors[best.id]))
+    return pool[:size]
+
+
+def _nearest_first(
+    hit: Hit, vector: NDArray[np.float32], rankings: Sequence[_Ranking]
+) -> tuple[float, float, str]:
+    """Orders windows of a stem: by nearness to what was asked with vectors, start and id."""
+    nearness = sum(
+        ranking.weight * max(float(asked @ vector) for asked in ranking.vectors)
+        for ranking in rankings
+        if ranking.vectors
+    )
+    return -nearness, hit.segment.start_s, hit.id
+
+
 def _choose(
-    candidates: dict[str, _Candidate], query: ReferenceQuery, words: SoughtWords
+    candidates: dict[str, _Candidate],
+    rankings: Sequence[_Ranking],
+    query: ReferenceQuery,
+    words: SoughtWords,
+    index: StemIndex,
 ) -> tuple[Reference, ...]:
     """Pick k recordings by maximal marginal relevance; return them best score first."""
-    ordered = sorted(
-        ((candidate.score, candidate.best(), candidate) for candidate in candidates.values()),
-        key=lambda one: (-one[0], one[1].segment.stem.id),
-    )
-    recordings = Recordings()
-    pool = [
-        (score, best)
-        for score, best, candidate in ordered
-        if recordings.add(best.segment.stem, tuple(candidate.hits.values()))
-    ][: _pool(query.k)]
-    chosen: list[tuple[float, Hit]] = []
+    ordered = sorted(candidates.items(), key=lambda item: (-item[1].score, item[0]))
+    pool = _pooled((one for _, one in ordered), rankings, _pool(query.k), index)
+    chosen: list[_Pooled] = []
     nearest = np.zeros(len(pool))
     left = list(range(len(pool)))
     while left and len(chosen) < query.k:
         picked = max(
             left,
-            key=lambda n: ((1 - query.variety) * pool[n][0] - query.variety * nearest[n], -n),
+            key=lambda n: ((1 - query.variety) * pool[n].score - query.variety * nearest[n], -n),
         )
         left.remove(picked)
         chosen.append(pool[picked])
         for n in left:
-            nearest[n] = max(nearest[n], float(pool[n][1].dense @ pool[picked][1].dense))
-    chosen.sort(key=lambda pair: (-pair[0], pair[1].segment.stem.id))
+            nearest[n] = max(nearest[n], float(pool[n].vector @ pool[picked].vector))
+    chosen.sort(key=lambda one: (-one.score, one.hit.segment.stem.id))
     return tuple(
-        Reference(hit.segment, score, n, words.fit(hit.segment.stem) if words.terms else None)
-        for n, (score, hit) in enumerate(chosen, start=1)
+        Reference(
+            one.hit.segment,
+            one.score,
+            n,
+            words.fit(one.hit.segment.stem) if words.terms else None,
+        )
+        for n, one in enumerate(chosen, start=1)
     )

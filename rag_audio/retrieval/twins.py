@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rag_audio.domain import Stem
-from rag_audio.domain.ports import Hit
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Window = tuple[float, NDArray[np.float32]]
+    """Start in seconds, and the embedding."""
 
 SAME_SOUND = 0.995
 """Cosine of the embeddings of windows from the same place, at least."""
@@ -27,24 +34,24 @@ class Recordings:
     """The recordings that a result list holds already."""
 
     def __init__(self) -> None:
-        self._known: dict[int, list[tuple[Stem, Sequence[Hit]]]] = {}
+        self._known: dict[int, list[tuple[Stem, Sequence[Window]]]] = {}
 
-    def add(self, stem: Stem, hits: Sequence[Hit]) -> bool:
+    def add(self, stem: Stem, windows: Sequence[Window]) -> bool:
         """Take a stem in where it is no twin of a stem that is there; whether it was taken in.
 
         Args:
-            hits: windows of the stem that were found. Of a long stem that has none in common with
+            windows: those of the stem that were found. Of a long stem that has none in common with
                 another one, nothing is known: they are no twins.
         """
         length = round(math.log(max(stem.duration_s, 1e-3)) / math.log1p(SAME_LENGTH))
         near = [one for n in (length - 1, length, length + 1) for one in self._known.get(n, ())]
-        if any(_are_twins(stem, hits, *other) for other in near):
+        if any(_are_twins(stem, windows, *other) for other in near):
             return False
-        self._known.setdefault(length, []).append((stem, hits))
+        self._known.setdefault(length, []).append((stem, windows))
         return True
 
 
-def _are_twins(a: Stem, of_a: Sequence[Hit], b: Stem, of_b: Sequence[Hit]) -> bool:
+def _are_twins(a: Stem, of_a: Sequence[Window], b: Stem, of_b: Sequence[Window]) -> bool:
     if a.kind is not b.kind or not _are_near(a.duration_s, b.duration_s, SAME_LENGTH):
         return False
     if a.bpm and b.bpm and not _are_near(a.bpm, b.bpm, _SAME_TEMPO):
@@ -52,10 +59,7 @@ def _are_twins(a: Stem, of_a: Sequence[Hit], b: Stem, of_b: Sequence[Hit]) -> bo
     if a.key is not None and b.key is not None and a.key != b.key:
         return False
     nearness = [
-        float(x.dense @ y.dense)
-        for x in of_a
-        for y in of_b
-        if abs(x.segment.start_s - y.segment.start_s) < _SAME_START_S
+        float(x @ y) for start, x in of_a for other, y in of_b if abs(start - other) < _SAME_START_S
     ]
     return bool(nearness) and min(nearness) >= SAME_SOUND
 

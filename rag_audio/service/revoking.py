@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from rag_audio.domain import Rights, Stem, names
 from rag_audio.domain.conflict_documents import conflict_json
 from rag_audio.domain.conflicts import Claim, Conflict
 from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.home import Home
+from rag_audio.provenance.ledger.output_queries import OutputFilter, PageOf
 
 # What becomes of the other copies of the same bytes when a source is revoked.
 
@@ -81,10 +83,10 @@ def _told(
 
 def artists_of_stems(home: Home) -> set[str]:
     """Names of the stems' artists, with those whom only a further copy of the same bytes names."""
-    written = {one.artist for one in home.catalogue.stems()}
-    conflicts = home.rights().conflicts.values()
-    written.update(claim.artist for one in conflicts for claim in one.claims)
-    return written - {""}
+    clearance = home.clearance()
+    conflicts = clearance.rights.conflicts.values()
+    claimed = {claim.artist for one in conflicts for claim in one.claims}
+    return {*clearance.holdings.artists, *claimed} - {""}
 
 
 def keys_of(home: Home, asked: Revocation) -> frozenset[str]:
@@ -146,6 +148,8 @@ def end_revocation(home: Home, asked: Revocation) -> dict[str, Any]:
     ended = home.catalogue.end_revocation(asked)
     if not ended:
         raise InvalidInput(f"{asked.of.value} {asked.target} is not revoked")
+    with suppress(BackendError):  # The next rag-audio index embeds them again.
+        _mark(home, stems_of(home, asked), on=False)
     return {
         "revoked": _revocation_json(asked),
         "new": False,
@@ -171,7 +175,22 @@ def _alike(home: Home, asked: Revocation) -> list[str]:
     )
 
 
-def _purge(home: Home, stems: Iterable[Stem]) -> tuple[int, str]:
+def _mark(home: Home, stems: Iterable[Stem], *, on: bool) -> None:
+    """Mark the points of stems by what the rights of their own library say of them now, so that no
+    search finds those that are revoked, or take that back from those that are not.
+
+    Raises:
+        BackendError: the index cannot be reached.
+    """
+    now = datetime.now(UTC)
+    ordered = sorted(stems, key=lambda stem: stem.library)
+    for library, some in groupby(ordered, lambda stem: stem.library):
+        rights = home.catalogue.rights(None, now, [library])
+        ids = {stem.id for stem in some if rights.is_revoked(stem) == on}
+        home.index.set_revoked(sorted(ids), on, library)
+
+
+def _purge(home: Home, stems: Sequence[Stem]) -> tuple[int, str]:
     """Delete the embeddings of stems that are revoked as their own library has them; where the
     index is held by somebody, say what that means.
 
@@ -183,6 +202,7 @@ def _purge(home: Home, stems: Iterable[Stem]) -> tuple[int, str]:
         return 0, "nothing of it is in the index"
     try:
         index = home.index
+        _mark(home, stems, on=True)
         found = [point for id_ in sorted(ids) for point in index.find_stem(id_)]
         libraries = {point.segment.stem.library for point in found}
         now, catalogue = datetime.now(UTC), home.catalogue
@@ -259,7 +279,7 @@ def _license_of(home: Home, named: str) -> str:
         )
     if keys:
         return keys[0]
-    if "/" in named and home.ledger.outputs(license=named):
+    if "/" in named and home.ledger.outputs(OutputFilter(license=named), PageOf(limit=1)):
         return named
     raise InvalidInput(
         f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
@@ -268,8 +288,9 @@ def _license_of(home: Home, named: str) -> str:
 
 def _license_keys(home: Home) -> set[str]:
     """Of the licenses of libraries, stems and revocations."""
-    of_stems = {one.license_key for one in home.catalogue.stems()}
-    return {*of_stems, *home.rights().licenses, *_revoked(home, RevocationOf.LICENSE)}
+    clearance = home.clearance()
+    of_stems = clearance.holdings.license_keys
+    return {*of_stems, *clearance.rights.licenses, *_revoked(home, RevocationOf.LICENSE)}
 
 
 def _revoked(home: Home, of: RevocationOf) -> list[str]:
@@ -278,18 +299,21 @@ def _revoked(home: Home, of: RevocationOf) -> list[str]:
 
 def stems_of(home: Home, asked: Revocation) -> list[Stem]:
     """The indexed stems that a revocation is about, by any of the files that have their bytes."""
-    stems = home.catalogue.stems()
+    catalogue = home.catalogue
     if asked.of is RevocationOf.STEM:
-        return [stem for stem in stems if stem.id == asked.target]
-    keys = keys_of(home, asked)
+        return catalogue.stems_with([asked.target])
+    if asked.of is RevocationOf.LICENSE:
+        return catalogue.stems_claimed(asked.target)
+    keys, clearance = keys_of(home, asked), home.clearance()
     claimed = {
         id_
-        for id_, conflict in home.rights().conflicts.items()
+        for id_, conflict in clearance.rights.conflicts.items()
         if any(is_about(asked, claim, keys) for claim in conflict.claims)
     }
-    if asked.of is RevocationOf.LICENSE:
-        return [s for s in stems if s.license_key == asked.target or s.id in claimed]
-    return [s for s in stems if names.is_revoked(s.artist, keys) or s.id in claimed]
+    theirs = [name for name in clearance.holdings.artists if names.is_revoked(name, keys)]
+    found = [stem for name in theirs for stem in catalogue.stems_by(name)]
+    by_place = {(one.library, one.path): one for one in (*found, *catalogue.stems_with(claimed))}
+    return [by_place[place] for place in sorted(by_place)]
 
 
 def outputs_of(
@@ -298,8 +322,8 @@ def outputs_of(
     artist: str | None = None,
     license: str | None = None,
     holder: str | None = None,
-) -> list[LedgerEntry]:
-    """Outputs that used such a source; artist and holder are looked up among those that are known.
+) -> OutputFilter:
+    """Which outputs used such a source; artist and holder are looked up among those that are known.
 
     Raises:
         InvalidInput: several artists or holders are written so.
@@ -308,8 +332,7 @@ def outputs_of(
         artist = names.resolve(artist, _artists(home)) or artist
     if holder is not None:
         holder = names.resolve(holder, _holders(home), "holder") or holder
-    ledger = home.ledger
-    return ledger.outputs(stem=stem, artist=artist, license=license, holder=holder)
+    return OutputFilter(stem=stem, artist=artist, license=license, holder=holder)
 
 
 def unknown_source(
@@ -338,10 +361,10 @@ def _holders(home: Home) -> set[str]:
 
 
 def _licenses(home: Home) -> set[str]:
-    """Keys and ids of every license that is known: of libraries, stems, revocations, outputs."""
+    """Keys and ids of every license that is known, of libraries, stems and revocations; ids of
+    those of outputs."""
     keys = _license_keys(home)
-    outputs = home.ledger.outputs()
-    keys |= {one.key for entry in outputs for use in entry.record.sources for one in use.licenses}
+    keys |= set(home.ledger.source_names("license"))
     return keys | {key.partition("/")[2] for key in keys}
 
 

@@ -63,9 +63,10 @@ class Visibility:
             return self._caller.is_admin
         return self.sees_output(int(output))
 
-    def own_outputs(self) -> list[int] | None:
-        """Numbers of the outputs that are seen; None: all."""
-        return None if self._caller.is_admin else self._owners.outputs_of(self._caller.owner)
+    @property
+    def owner(self) -> str | None:
+        """Whose outputs are seen: id of the key; None: everybody's."""
+        return None if self._caller.is_admin else self._caller.owner
 
     def trace(self, found: TraceResult) -> TraceResult:
         """A trace without the sources of other libraries, and without the number, words, time and

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +29,34 @@ from sqlalchemy import (
     select,
 )
 
-from rag_audio.domain import License, Rights, Stem, names
-from rag_audio.domain.clearance import (
-    Clearance,
-    checked_prefix,
-    first_of,
-    one_per_content,
-    standing,
-)
+from rag_audio.domain import License, Rights, Stem, StemKind, names
+from rag_audio.domain.clearance import TOLD_IDS, Clearance, checked_prefix, standing, the_one
 from rag_audio.domain.codec import decode, encode, json_form
-from rag_audio.domain.conflicts import Conflict
+from rag_audio.domain.holdings import (
+    FACETS,
+    MOST_VALUES,
+    LibraryHoldings,
+    PageEnd,
+    StemPage,
+    StemQuery,
+    most_frequent,
+)
 from rag_audio.domain.landmarks import Landmarks
-from rag_audio.domain.licensing import Revocation, RevocationOf, RightsChange
+from rag_audio.domain.licensing import Revocation, RightsChange
 from rag_audio.domain.songs import song_file
 from rag_audio.domain.stems import FileState, LibraryInfo, WithheldFile
 from rag_audio.errors import LedgerTampered, LibraryError
 from rag_audio.storage import landmarks as landmark_rows
-from rag_audio.storage import rights_tables
-from rag_audio.storage.database import ROWS_AT_ONCE, in_parts, reading, writing
+from rag_audio.storage import rights_tables, stem_questions, stem_rows
+from rag_audio.storage.catalogue_snapshot import (
+    AskRevoked,
+    Snapshot,
+    View,
+    take_snapshot,
+    within,
+)
+from rag_audio.storage.database import ROWS_AT_ONCE, hold, in_parts, reading, writing
+from rag_audio.storage.epoch import CatalogueEpoch, raise_epoch, read_epoch
 from rag_audio.storage.index_shards import SqlShards
 from rag_audio.storage.locks import claim
 from rag_audio.storage.migrations import migrate
@@ -53,6 +64,7 @@ from rag_audio.storage.rights_tables import RightsLog, withheld_files
 from rag_audio.storage.rights_tables import files as _files
 from rag_audio.storage.rights_tables import libraries as _libraries
 from rag_audio.storage.rights_tables import licenses as _licenses
+from rag_audio.storage.stem_rows import stem_groups, stems
 
 _FILES_LOCK = "files"
 """Conflicts are found from the files of all libraries, so their writers take turns."""
@@ -86,7 +98,8 @@ class SqlCatalogue:
 
     def __init__(self, engine: Engine, log: RightsLog | None = None) -> None:
         self._engine, self._log = engine, log
-        self._roots: Mapping[str, str] = {}
+        self._kept: Snapshot | None = None
+        self._renewing = threading.Lock()
         migrate(engine)
 
     @property
@@ -123,6 +136,7 @@ class SqlCatalogue:
         if not found and not renewed:
             return ()
         with writing(self._engine, _FILES_LOCK) as connection:
+            epoch = raise_epoch(connection)
             if found:
                 self._log.changing(connection, library, found)
             if {"files", "withheld"} & found.keys():
@@ -130,8 +144,8 @@ class SqlCatalogue:
                     connection.execute(delete(table).where(table.c.library == library))
                 landmark_rows.drop_unheld(connection)
                 renewed = renewed or _has_wrong_conflicts(connection)
-            if renewed:
-                rights_tables.renew_conflicts(connection)
+            ids = rights_tables.renew_conflicts(connection) if renewed else set()
+            stem_rows.refresh_library(connection, library, ids, epoch)
         return (*found, *(("conflicts",) if renewed else ()))
 
     def seal(self, library: str) -> int | None:
@@ -178,27 +192,31 @@ class SqlCatalogue:
                     hint="give one of them another name, or an id of its own in [library]",
                 )
             new["salt"] = _salt(None if old is None else old["salt"])
+            if old is not None and dict(old) == new:
+                return
+            raise_epoch(connection)
             if old is None:
                 connection.execute(insert(_libraries), new)
-            elif dict(old) != new:
+            else:
                 connection.execute(
                     _libraries.update().where(_libraries.c.id == library).values(**new)
                 )
-            else:
-                return
             self._changes(connection, library)
 
     def libraries(self) -> list[LibraryInfo]:
         """All libraries, in order of id; ``stems`` counts files of different content."""
-        count = func.count(_files.c.stem_id.distinct())
-        query = (
-            select(_libraries.c.id, _libraries.c.name, _libraries.c.root, count)
-            .outerjoin(_files, _files.c.library == _libraries.c.id)
-            .group_by(_libraries.c.id, _libraries.c.name, _libraries.c.root)
-            .order_by(_libraries.c.id)
+        grouped = _counted(select(stem_groups.c.library, func.sum(stem_groups.c.stems)))
+        contested = _counted(
+            select(stems.c.library, func.count()).where(stems.c.contested == 1), stems.c.library
         )
+        query = select(_libraries.c.id, _libraries.c.name, _libraries.c.root)
         with reading(self._engine) as connection:
-            return [LibraryInfo(*row) for row in connection.execute(query)]
+            count = Counter[str]()
+            for counts in (grouped, contested):
+                for library, number in connection.execute(counts):
+                    count[library] += number
+            rows = connection.execute(query.order_by(_libraries.c.id)).all()
+        return [LibraryInfo(*row, count[row.id]) for row in rows]
 
     def put_licenses(self, library: str, licenses: Iterable[License]) -> None:
         """Replace all licenses of a library, in one transaction; the same ones change nothing.
@@ -222,6 +240,7 @@ class SqlCatalogue:
             old = connection.execute(select(_licenses).where(these)).mappings().all()
             if sorted(map(dict, old), key=lambda row: str(row["id"])) == rows:
                 return
+            raise_epoch(connection)
             connection.execute(delete(_licenses).where(these))
             if rows:
                 connection.execute(insert(_licenses), rows)
@@ -238,7 +257,8 @@ class SqlCatalogue:
         Args:
             landmarks: of stems among these files, by id; of others they stay as they are.
         """
-        rows = {state.path: _row_of(library, state) for state in files}
+        states = {state.path: state for state in files}
+        rows = {path: _row_of(library, state) for path, state in states.items()}
         if not rows:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
@@ -253,9 +273,8 @@ class SqlCatalogue:
             touched = _delete_paths(connection, library, list(rows))
             connection.execute(insert(_files), list(rows.values()))
             touched.update(row["stem_id"] for row in rows.values())
-            rights_tables.update_conflicts(connection, touched)
-            landmark_rows.drop_unheld(connection, touched)
-            self._changes(connection, library)
+            told = {(library, path): states[path].stem for path in rows}
+            self._touched(connection, library, touched, told)
 
     def files(
         self,
@@ -317,15 +336,38 @@ class SqlCatalogue:
         if gone:
             with writing(self._engine, _FILES_LOCK) as connection:
                 touched = _delete_paths(connection, library, gone)
-                rights_tables.update_conflicts(connection, touched)
-                landmark_rows.drop_unheld(connection, touched)
                 if touched:
-                    self._changes(connection, library)
+                    self._touched(connection, library, touched)
 
-    def without_landmarks(self, library: str | None = None) -> set[str]:
-        """Ids of the indexed stems, of a library or of all, that lack landmarks of this version."""
+    def _touched(
+        self,
+        connection: Connection,
+        library: str,
+        ids: Collection[str],
+        told: Mapping[tuple[str, str], Stem] = {},
+        *,
+        rights: bool = False,
+    ) -> None:
+        """Bring what follows from files up to date, after files of stems changed.
+
+        Args:
+            told: stems by library and path, which need not be read. rights: see
+                :func:`.raise_epoch`.
+        """
+        contested = rights_tables.update_conflicts(connection, ids)
+        epoch = raise_epoch(connection, rights=rights or contested)
+        stem_rows.refresh(connection, ids, epoch, told)
+        landmark_rows.drop_unheld(connection, ids)
+        self._changes(connection, library)
+
+    def without_landmarks(self, library: str | None = None, most: int | None = None) -> set[str]:
+        """Ids of the indexed stems, of a library or of all, that lack landmarks of this version.
+
+        Args:
+            most: so many of them; None: all.
+        """
         with reading(self._engine) as connection:
-            return landmark_rows.lacking(connection, library)
+            return landmark_rows.lacking(connection, library, most)
 
     def withheld(self, library: str) -> Mapping[str, WithheldFile]:
         """The files of a library whose license grants nothing, by path."""
@@ -341,21 +383,109 @@ class SqlCatalogue:
         """Replace them all, in one transaction."""
         with writing(self._engine, _FILES_LOCK) as connection:
             touched = rights_tables.put_withheld(connection, library, files)
-            rights_tables.update_conflicts(connection, touched)
-            landmark_rows.drop_unheld(connection, touched)
             if touched:
-                self._changes(connection, library)
+                self._touched(connection, library, touched, rights=True)
 
     def stems(
         self, artist: str | None = None, libraries: Collection[str] | None = None
     ) -> list[Stem]:
         """The stems of libraries, one per library and content, by library and path.
 
+        All of them take time and memory: no request lists them.
+
         Args:
             artist: only this artist's (:func:`rag_audio.domain.names.same`).
         """
-        those = () if artist is None else (_files.c.artist == names.exact(artist),)
-        return one_per_content(*self._stems(libraries, *those))
+        if artist is not None:
+            return self.stems_by(artist, libraries)
+        with reading(self._engine) as connection:
+            return stem_questions.read(connection, libraries)
+
+    def stems_by(self, artist: str, libraries: Collection[str] | None = None) -> list[Stem]:
+        """The stems of an artist (:func:`rag_audio.domain.names.same`), by library and path."""
+        with reading(self._engine) as connection:
+            return stem_questions.by_artist(connection, artist, libraries)
+
+    def stems_under(
+        self, keys: Collection[str], most: int, libraries: Collection[str] | None = None
+    ) -> list[Stem]:
+        """Some stems under licenses, neither contested nor revoked."""
+        with reading(self._engine) as connection:
+            return stem_questions.under_licenses(connection, keys, libraries, most)
+
+    def stems_claimed(self, key: str, libraries: Collection[str] | None = None) -> list[Stem]:
+        """The stems that a license claims, by its key, whether it holds or not."""
+        with reading(self._engine) as connection:
+            return stem_questions.by_license(connection, key, libraries)
+
+    def stems_with(
+        self, ids: Iterable[str], libraries: Collection[str] | None = None
+    ) -> list[Stem]:
+        """The stems with these ids, one per library and content."""
+        with reading(self._engine) as connection:
+            return stem_questions.by_ids(connection, ids, libraries)
+
+    def held(
+        self, ids: Collection[str], libraries: Collection[str] | None = None
+    ) -> set[tuple[str, str]]:
+        """(library, id) of those stems that libraries hold."""
+        with reading(self._engine) as connection:
+            return stem_questions.held(connection, ids, libraries)
+
+    def page(
+        self,
+        query: StemQuery,
+        after: PageEnd | None = None,
+        limit: int = 200,
+        libraries: Collection[str] | None = None,
+    ) -> StemPage:
+        """The stems that a query is about, in order of id and library."""
+        with reading(self._engine) as connection:
+            return stem_questions.page(connection, query, libraries, after, limit)
+
+    def facets(
+        self, query: StemQuery, libraries: Collection[str] | None = None
+    ) -> tuple[int, dict[str, list[tuple[str, int]]]]:
+        """How many stems a query is about, and the most frequent values of each of
+        :data:`.FACETS` with the number of those that have it."""
+        with reading(self._engine) as connection:
+            if not query.is_of_groups:
+                found = stem_questions.facets(connection, query, libraries)
+                return stem_questions.count(connection, query, libraries), found
+            view = self._view(connection, libraries)
+        holdings = _part_of(view, query)
+        counted = {name: most_frequent(holdings.total(name), MOST_VALUES) for name in FACETS}
+        return holdings.stems, counted
+
+    def license_keys(
+        self, kind: StemKind | None = None, libraries: Collection[str] | None = None
+    ) -> frozenset[str]:
+        """Keys of all licenses that claim stems, of a kind: those of conflicts among them."""
+        with reading(self._engine) as connection:
+            view = self._view(connection, libraries)
+        groups = [one for one in view.holdings.groups if kind is None or one.has(kind)]
+        keys = {one.stem.license_key for one in groups}
+        if keys:
+            keys.update(key for one in view.conflicts.values() for key in one.keys)
+        return frozenset(keys)
+
+    def marked_revoked(
+        self,
+        most: int,
+        kind: StemKind | None = None,
+        ids: Collection[str] | None = None,
+        libraries: Collection[str] | None = None,
+    ) -> tuple[list[Stem], int]:
+        """Stems that may be revoked, of a kind or among ids, and how many there are.
+
+        Of contested ones some claim is revoked, which need not hold: rights decide.
+        """
+        with reading(self._engine) as connection:
+            query = stem_questions.may_be_revoked(connection, libraries, kind, ids)
+            rows = connection.execute(query.limit(most)).all()
+            counted = select(func.count()).select_from(query.order_by(None).subquery())
+            number = len(rows) if len(rows) < most else connection.execute(counted).scalar_one()
+        return [stem_questions.stem_of(row.stem) for row in rows], number
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of
@@ -364,21 +494,21 @@ class SqlCatalogue:
         Raises:
             InvalidInput: none or several do, or the text is not the start of an id.
         """
-        those = _files.c.stem_id.startswith(checked_prefix(id_prefix))
-        return first_of(*self._stems(libraries, those), id_prefix)
-
-    def _stems(
-        self,
-        libraries: Collection[str] | None,
-        *those: ColumnElement[bool],
-        contested: str | None = None,
-    ) -> tuple[list[Stem], dict[str, Conflict]]:
-        """Stems of libraries that meet conditions, and the conflicts (of one stem, or of all)."""
-        query = _of_libraries(select(_files.c.stem).where(*those), libraries)
+        prefix = checked_prefix(id_prefix)
         with reading(self._engine) as connection:
-            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = rights_tables.read_conflicts(connection, contested)
-        return stems, _seen(conflicts, libraries)
+            found = stem_questions.with_prefix(connection, prefix, libraries, TOLD_IDS)
+            ids = sorted({stem.id for stem in found})
+            number = len(ids)
+            if number > 1 or len(found) == TOLD_IDS:
+                ids, number = stem_questions.ids_with_prefix(
+                    connection, prefix, libraries, TOLD_IDS
+                )
+            id_ = the_one(ids, number, id_prefix)
+            if len(found) == 1:
+                return found[0]
+            copies = stem_questions.by_ids(connection, [id_], libraries)
+            conflicts = within(rights_tables.read_conflicts(connection, [id_]), libraries)
+        return min(copies, key=lambda stem: standing(stem, conflicts.get(id_)))
 
     def file_of(self, stem: Stem) -> str:
         """Absolute path of a stem's file: the stem's own, else one with the same bytes.
@@ -386,7 +516,7 @@ class SqlCatalogue:
         Raises:
             LibraryError: its library is not in the catalogue.
         """
-        root = self._roots.get(stem.library)
+        root = None if self._kept is None else self._kept.roots.get(stem.library)
         if root is not None and _is_there(place := Path(root, stem.path)):
             return str(place)
         twins = select(_libraries.c.root, _files.c.path).outerjoin(
@@ -409,71 +539,71 @@ class SqlCatalogue:
         Those whose license holds come first where others are set aside; then licenses and artists
         that differ order them before their paths do.
         """
-        stems, conflicts = self._stems(libraries, _files.c.stem_id == id_, contested=id_)
-        return sorted(stems, key=lambda stem: standing(stem, conflicts.get(stem.id)))
+        query = _of_libraries(select(_files.c.stem).where(_files.c.stem_id == id_), libraries)
+        with reading(self._engine) as connection:
+            found = [stem_questions.stem_of(text) for text in connection.execute(query).scalars()]
+            conflicts = within(rights_tables.read_conflicts(connection, [id_]), libraries)
+        return sorted(found, key=lambda stem: standing(stem, conflicts.get(stem.id)))
 
     def rights(
-        self, territory: str | None, on: date, libraries: Collection[str] | None = None
-    ) -> Rights:
-        """All licenses and revocations as they stand now, for one territory and moment or day."""
-        with reading(self._engine) as connection:
-            return self._rights(
-                connection, rights_tables.rows_of_rights(connection), territory, on, libraries
-            )
-
-    def clearance(
         self,
         territory: str | None,
         on: date,
         libraries: Collection[str] | None = None,
-        stems: Iterable[Stem] | None = None,
+        limited: bool = False,
+    ) -> Rights:
+        """All licenses and revocations as they stand now, for one territory and moment or day.
+
+        Args:
+            limited: other libraries' licenses grant nothing, see :meth:`Rights.limited_to`.
+        """
+        with reading(self._engine) as connection:
+            view = self._view(connection, libraries)
+        return view.rights(territory, on, self._asks_revoked(libraries), limited=limited)
+
+    def clearance(
+        self, territory: str | None, on: date, libraries: Collection[str] | None = None
     ) -> Clearance:
         """All that decides what a request may use, of one state of the database.
 
         Args:
             libraries: those that may be used, see :meth:`Rights.limited_to`.
-            stems: of an earlier clearance, to be taken over; None: they are read.
         """
-        query = _of_libraries(select(_files.c.stem), libraries)
         with reading(self._engine) as connection:
-            rows = rights_tables.rows_of_rights(connection)
-            rights = self._rights(connection, rows, territory, on, libraries)
-            if stems is None:
-                stems = map(_stem_of, connection.execute(query).scalars().all())
-        seen = [row for row in rows["withheld"] if libraries is None or row[1] in libraries]
+            epoch = read_epoch(connection)
+            view = self._view(connection, libraries, epoch)
         return Clearance(
-            rights if libraries is None else rights.limited_to(libraries),
-            tuple(one_per_content(stems, rights.conflicts)),
-            tuple(sorted((artist, library, license) for artist, library, license, *_ in seen)),
-            sha256(repr(rows).encode()).hexdigest(),
+            view.rights(territory, on, self._asks_revoked(libraries)),
+            view.holdings,
+            self if libraries is None else LimitedCatalogue(self, libraries),
+            view.limits,
+            view.withheld,
+            str(epoch),
         )
 
-    def _rights(
+    def _view(
         self,
         connection: Connection,
-        rows: Mapping[str, list[tuple[str, ...]]],
-        territory: str | None,
-        on: date,
         libraries: Collection[str] | None,
-    ) -> Rights:
-        self._roots = {library: root for library, root, *_ in rows["library"]}
-        licenses = [decode(License, json.loads(text)) for text, *_ in rows["license"]]
-        revoked = {
-            of: frozenset(key for kind, key, *_ in rows["revocation"] if kind == of.value)
-            for of in RevocationOf
-        }
-        artists, alone = revoked[RevocationOf.ARTIST], revoked[RevocationOf.STEM]
-        conflicts = _seen(rights_tables.conflicts_of(rows["conflict"]), libraries)
-        return Rights(
-            {granted.key: granted for granted in licenses},
-            territory,
-            on,
-            alone | _stems_of_artists(connection, artists, conflicts, libraries),
-            artists,
-            revoked[RevocationOf.LICENSE],
-            conflicts,
-            alone,
-        )
+        epoch: CatalogueEpoch | None = None,
+    ) -> View:
+        """What libraries may use, of the transaction's epoch; kept until that changes."""
+        epoch = epoch or read_epoch(connection)
+        kept = self._kept
+        if kept is None or kept.epoch != epoch:
+            with self._renewing:
+                kept = self._kept
+                if kept is None or kept.epoch != epoch:
+                    kept = take_snapshot(connection, epoch, kept)
+                    self._kept = kept
+        return kept.view(libraries)
+
+    def _asks_revoked(self, libraries: Collection[str] | None) -> AskRevoked:
+        def ask(ids: Collection[str]) -> Collection[str]:
+            with reading(self._engine) as connection:
+                return stem_questions.revoked_among(connection, ids, libraries)
+
+        return ask
 
     def revoke(self, revocation: Revocation) -> RightsChange:
         """Put a revocation in force, at once and for every process, and log it.
@@ -482,8 +612,10 @@ class SqlCatalogue:
             What changed; false where it was in force already: the first one then stays as it is.
         """
         with writing(self._engine, lock="revocations") as connection:
+            hold(connection, _FILES_LOCK)
             last = 0 if self._log is None else self._log.last_revocation(connection)
-            rows = rights_tables.put_revocation(connection, revocation, _artists(connection), last)
+            known = stem_rows.artists_in(connection)
+            rows = rights_tables.put_revocation(connection, revocation, known, last)
             return self._revoked(connection, revocation, rows, undo=False)
 
     def end_revocation(self, revocation: Revocation) -> RightsChange:
@@ -494,6 +626,7 @@ class SqlCatalogue:
             What changed; false where it was not in force.
         """
         with writing(self._engine, lock="revocations") as connection:
+            hold(connection, _FILES_LOCK)
             rows = rights_tables.end_revocation(connection, revocation)
             return self._revoked(connection, revocation, rows, undo=True)
 
@@ -501,6 +634,11 @@ class SqlCatalogue:
         self, connection: Connection, asked: Revocation, rows: list[dict[str, Any]], *, undo: bool
     ) -> RightsChange:
         event = None
+        if rows:
+            epoch = raise_epoch(connection)
+            for target in {row["target"] for row in rows}:
+                changed = replace(asked, target=target)
+                stem_rows.revocation_changed(connection, changed, epoch)
         if rows and self._log is not None:
             event = self._log.revoked(connection, asked, rows, undo=undo)
         return RightsChange(tuple(row["id"] for row in rows), event)
@@ -531,6 +669,32 @@ class LimitedCatalogue:
     def stems(self, artist: str | None = None) -> list[Stem]:
         return self._catalogue.stems(artist, self._libraries)
 
+    def stems_by(self, artist: str) -> list[Stem]:
+        return self._catalogue.stems_by(artist, self._libraries)
+
+    def stems_under(self, keys: Collection[str], most: int) -> list[Stem]:
+        return self._catalogue.stems_under(keys, most, self._libraries)
+
+    def stems_claimed(self, key: str) -> list[Stem]:
+        return self._catalogue.stems_claimed(key, self._libraries)
+
+    def stems_with(self, ids: Iterable[str]) -> list[Stem]:
+        return self._catalogue.stems_with(ids, self._libraries)
+
+    def held(self, ids: Collection[str]) -> set[tuple[str, str]]:
+        return self._catalogue.held(ids, self._libraries)
+
+    def page(self, query: StemQuery, after: PageEnd | None = None, limit: int = 200) -> StemPage:
+        return self._catalogue.page(query, after, limit, self._libraries)
+
+    def facets(self, query: StemQuery) -> tuple[int, dict[str, list[tuple[str, int]]]]:
+        return self._catalogue.facets(query, self._libraries)
+
+    def marked_revoked(
+        self, most: int, kind: StemKind | None = None, ids: Collection[str] | None = None
+    ) -> tuple[list[Stem], int]:
+        return self._catalogue.marked_revoked(most, kind, ids, self._libraries)
+
     def stem(self, id_prefix: str) -> Stem:
         return self._catalogue.stem(id_prefix, self._libraries)
 
@@ -542,31 +706,21 @@ class LimitedCatalogue:
         found = self._catalogue.withheld_copies(id_)
         return [one for one in found if one[0] in self._libraries]
 
-    def without_landmarks(self) -> set[str]:
-        seen = (self._catalogue.without_landmarks(library) for library in sorted(self._libraries))
-        return set[str]().union(*seen)
+    def without_landmarks(self, *, most: int | None = None) -> set[str]:
+        own = sorted(self._libraries)
+        return set[str]().union(*(self._catalogue.without_landmarks(one, most) for one in own))
+
+    def license_keys(self, kind: StemKind | None = None) -> frozenset[str]:
+        return self._catalogue.license_keys(kind, self._libraries)
 
     def copies(self, id_: str) -> list[Stem]:
         return self._catalogue.copies(id_, self._libraries)
 
-    def clearance(
-        self, territory: str | None, on: date, *, stems: Iterable[Stem] | None = None
-    ) -> Clearance:
-        return self._catalogue.clearance(territory, on, self._libraries, stems)
+    def clearance(self, territory: str | None, on: date) -> Clearance:
+        return self._catalogue.clearance(territory, on, self._libraries)
 
     def rights(self, territory: str | None, on: date) -> Rights:
-        found = self._catalogue.rights(territory, on, self._libraries)
-        return found.limited_to(self._libraries)
-
-
-def _seen(
-    conflicts: Mapping[str, Conflict], libraries: Collection[str] | None
-) -> dict[str, Conflict]:
-    """The conflicts as some libraries alone see them."""
-    if libraries is None:
-        return dict(conflicts)
-    seen = {id_: one.within(libraries) for id_, one in conflicts.items()}
-    return {id_: one for id_, one in seen.items() if one is not None}
+        return self._catalogue.rights(territory, on, self._libraries, True)
 
 
 def _is_there(place: Path) -> bool:
@@ -578,33 +732,19 @@ def _of_libraries(query: Select[Any], libraries: Collection[str] | None) -> Sele
     return query if libraries is None else query.where(_files.c.library.in_(sorted(libraries)))
 
 
-def _stems_of_artists(
-    connection: Connection,
-    artists: frozenset[str],
-    conflicts: Mapping[str, Conflict],
-    libraries: Collection[str] | None,
-) -> set[str]:
-    """Ids of the stems of revoked artists, so that the filter of a search can name them.
-
-    A copy that a decision sets aside is nobody's.
-    """
-    if not artists:
-        return set()
-    theirs = [name for name in _artists(connection) if names.is_revoked(name, artists)]
-    found: set[str] = set()
-    for some in in_parts(theirs):
-        query = select(_files.c.stem_id, _files.c.library, _files.c.path)
-        query = _of_libraries(query.where(_files.c.artist.in_(some)), libraries)
-        for row in connection.execute(query):
-            conflict = conflicts.get(row.stem_id)
-            place = (row.library, row.path)
-            if conflict is None or place in {(c.library, c.path) for c in conflict.holding}:
-                found.add(row.stem_id)
-    return found
+def _counted(query: Select[Any], by: ColumnElement[str] = stem_groups.c.library) -> Select[Any]:
+    return query.group_by(by)
 
 
-def _artists(connection: Connection) -> list[str]:
-    return list(connection.execute(select(_files.c.artist).distinct()).scalars())
+def _part_of(view: View, query: StemQuery) -> LibraryHoldings:
+    """The groups that a query is about."""
+    if (query.artists, query.license) == (None, None):
+        return view.holdings
+    none: frozenset[str] = frozenset()
+    claims = {id_: conflict.keys for id_, conflict in view.conflicts.items()}
+    return LibraryHoldings(
+        tuple(g for g in view.holdings.groups if query.has(g, claims.get(g.stem.id, none)))
+    )
 
 
 def _row_of(library: str, state: FileState) -> dict[str, Any]:
@@ -638,10 +778,6 @@ def _state_of(row: Row[Any]) -> FileState:
         row.decision,
         held.measured_by,
     )
-
-
-def _stem_of(text: str) -> Stem:
-    return decode(Stem, json.loads(text))
 
 
 def _has_wrong_conflicts(connection: Connection) -> bool:

@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import dropwhile, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -138,8 +138,46 @@ class SocketIndex:
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
         return self._hits("search_sparse", encode(vector), where, limit)
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        after, more = "", True
+    def search_many(
+        self,
+        queries: Sequence[NDArray[np.float32] | SparseVector],
+        where: SegmentFilter,
+        limit: int,
+    ) -> list[list[Hit]]:
+        if len(queries) * limit > _HITS:
+            return [self._search(query, where, limit) for query in queries]
+        asked = [
+            {"sparse": encode(one)}
+            if isinstance(one, SparseVector)
+            else {"dense": _vector_to_json(one)}
+            for one in queries
+        ]
+        said = self._ask("search_many", queries=asked, where=encode(where), limit=limit)
+        with _readable():
+            return [[_hit_from_json(hit) for hit in hits] for hits in said["hits"]]
+
+    def _search(
+        self, query: NDArray[np.float32] | SparseVector, where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        if isinstance(query, SparseVector):
+            return self.search_sparse(query, where, limit)
+        return self.search_dense(query, where, limit)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        found: dict[str, NDArray[np.float32]] = {}
+        for start in range(0, len(ids), _HITS):
+            said = self._ask("vectors", ids=list(ids[start : start + _HITS]))
+            with _readable():
+                found |= {id_: _vector_from_json(one) for id_, one in said["vectors"].items()}
+        return found
+
+    def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
+        for start in range(0, len(stems), _HITS):
+            some = list(stems[start : start + _HITS])
+            self._ask("set_revoked", stems=some, on=on, library=library)
+
+    def scroll(self, library: str | None = None, after: str = "") -> Iterator[IndexedSegment]:
+        more = True
         while more:
             said = self._ask("scroll", library=library, after=after)
             with _readable():
@@ -153,8 +191,8 @@ class SocketIndex:
         with _readable():
             return [_point_from_json(point) for point in said["points"]]
 
-    def count(self, library: str | None = None) -> int:
-        said = self._ask("count", library=library)
+    def count(self, library: str | None = None, *, exact: bool = True) -> int:
+        said = self._ask("count", library=library, exact=exact)
         with _readable():
             return int(said["count"])
 
@@ -224,10 +262,12 @@ class IndexHost:
 
     Args:
         index: is asked from several threads. folder: where the socket goes.
+        home: copies are made in folders of this one; by default of the one that holds ``folder``.
     """
 
-    def __init__(self, index: HostedIndex, folder: Path) -> None:
+    def __init__(self, index: HostedIndex, folder: Path, home: Path | None = None) -> None:
         self._index, self._folder = index, folder
+        self._home = home or folder.parent
         self._listener: socket.socket | None = None
 
     def start(self, run: Run = _in_a_thread) -> None:
@@ -311,8 +351,8 @@ class IndexHost:
             return _refusal(BackendError(f"not understood: {error}"))
 
     def _copy(self, into: str) -> Document:
-        """Copy the index into a folder of that name beside the index's own, and nowhere else."""
-        folder = self._folder.parent / into
+        """Copy the index into a folder of that name in the home, and nowhere else."""
+        folder = self._home / into
         if not _COPY_INTO.fullmatch(into) or folder.is_symlink() or not folder.is_dir():
             raise InvalidInput(f"the index is not copied into {into!r}: no folder of a backup")
         self._index.copy_to(folder / COPY)
@@ -419,14 +459,10 @@ def _vector_from_json(said: Any) -> NDArray[np.float32]:
 
 
 def _to_json(one: IndexedSegment | Hit) -> Document:
-    said = {
-        "id": one.id,
-        "payload": qdrant_common.payload_of(one.segment),
-        "dense": _vector_to_json(one.dense),
-    }
+    said = {"id": one.id, "payload": qdrant_common.payload_of(one.segment)}
     if isinstance(one, Hit):
         return {**said, "score": one.score}
-    return {**said, "sparse": encode(one.sparse)}
+    return {**said, "dense": _vector_to_json(one.dense), "sparse": encode(one.sparse)}
 
 
 def _point_from_json(said: Document) -> IndexedSegment:
@@ -435,8 +471,7 @@ def _point_from_json(said: Document) -> IndexedSegment:
 
 
 def _hit_from_json(said: Document) -> Hit:
-    dense = _vector_from_json(said["dense"])
-    return qdrant_common.hit(said["id"], said["payload"], said["score"], dense)
+    return qdrant_common.hit(said["id"], said["payload"], said["score"])
 
 
 def _search_dense(index: StemIndex, asked: Document) -> Document:
@@ -449,6 +484,29 @@ def _search_sparse(index: StemIndex, asked: Document) -> Document:
     return _page_of(index.search_sparse(vector, where, int(asked["limit"])), asked)
 
 
+def _search_many(index: StemIndex, asked: Document) -> Document:
+    queries: list[NDArray[np.float32] | SparseVector] = [
+        read(SparseVector, one["sparse"]) if "sparse" in one else _vector_from_json(one["dense"])
+        for one in asked["queries"]
+    ]
+    where, limit = read(SegmentFilter, asked["where"]), int(asked["limit"])
+    if len(queries) * limit > _HITS:
+        raise InvalidInput(f"{len(queries)} queries of {limit} hits are too many at once")
+    found = index.search_many(queries, where, limit)
+    return {"hits": [[_to_json(hit) for hit in hits] for hits in found]}
+
+
+def _vectors(index: StemIndex, asked: Document) -> Document:
+    found = index.vectors([str(id_) for id_ in asked["ids"]])
+    return {"vectors": {id_: _vector_to_json(one) for id_, one in found.items()}}
+
+
+def _set_revoked(index: StemIndex, asked: Document) -> None:
+    library = asked.get("library")
+    stems = [str(stem) for stem in asked["stems"]]
+    index.set_revoked(stems, bool(asked["on"]), None if library is None else str(library))
+
+
 def _page_of(found: list[Hit], asked: Document) -> Document:
     """As many hits as one message holds, from the one on that is asked for."""
     end = int(asked["after"]) + _HITS
@@ -457,9 +515,7 @@ def _page_of(found: list[Hit], asked: Document) -> Document:
 
 
 def _scroll(index: StemIndex, asked: Document) -> Document:
-    after = str(asked["after"])
-    left = dropwhile(lambda point: point.id <= after, index.scroll(asked["library"]))
-    page = list(islice(left, _PAGE + 1))
+    page = list(islice(index.scroll(asked["library"], str(asked["after"])), _PAGE + 1))
     points = [_to_json(point) for point in page[:_PAGE]]
     return {"points": points, "more": len(page) > _PAGE}
 
@@ -470,11 +526,16 @@ def _find_stem(index: StemIndex, asked: Document) -> Document:
 
 _OPERATIONS: dict[str, Callable[[StemIndex, Document], Document | None]] = {
     "hello": lambda index, _: {"name": index.name, "space": index.space},
-    "count": lambda index, asked: {"count": index.count(asked.get("library"))},
+    "count": lambda index, asked: {
+        "count": index.count(asked.get("library"), exact=bool(asked.get("exact", True)))
+    },
     "upsert": lambda index, asked: index.upsert([_point_from_json(p) for p in asked["points"]]),
     "delete": lambda index, asked: index.delete([str(id_) for id_ in asked["ids"]]),
     "search_dense": _search_dense,
     "search_sparse": _search_sparse,
+    "search_many": _search_many,
+    "vectors": _vectors,
+    "set_revoked": _set_revoked,
     "scroll": _scroll,
     "find_stem": _find_stem,
 }

@@ -108,11 +108,22 @@ class SqlLandmarks(SqlStore):
         with reading(self._engine) as db:
             return set(db.execute(wanted).scalars())
 
-    def scarce(self, fewest: int) -> set[str]:
-        """Those of them that have fewer than so many."""
+    def scarce(self, fewest: int, most: int | None = None) -> set[str]:
+        """Those of them that have fewer than so many; ``most`` stems, or all."""
         wanted = (stem_landmarks.c.version == VERSION, stem_landmarks.c.size < fewest)
+        query = select(stem_landmarks.c.stem).where(*wanted).limit(most)
         with reading(self._engine) as db:
-            return set(db.execute(select(stem_landmarks.c.stem).where(*wanted)).scalars())
+            return set(db.execute(query).scalars())
+
+    def scarce_among(self, stem_ids: Collection[str], fewest: int) -> set[str]:
+        """Those of some stems that have none, or fewer than so many."""
+        left = set(stem_ids)
+        enough = (stem_landmarks.c.version == VERSION, stem_landmarks.c.size >= fewest)
+        with reading(self._engine) as db:
+            for some in in_parts(sorted(left)):
+                wanted = select(stem_landmarks.c.stem).where(stem_landmarks.c.stem.in_(some))
+                left -= set(db.execute(wanted.where(*enough)).scalars())
+        return left
 
 
 def put(db: Connection, landmarks: Mapping[str, Landmarks]) -> None:
@@ -170,15 +181,19 @@ def drop_unheld(db: Connection, stem_ids: Iterable[str] | None = None) -> None:
     drop(db, left)
 
 
-def lacking(db: Connection, library: str | None = None) -> set[str]:
-    """Ids of the indexed stems of a library, or of all, that have no landmarks of this version."""
+def lacking(db: Connection, library: str | None = None, most: int | None = None) -> set[str]:
+    """Ids of the indexed stems of a library, or of all, that have no landmarks of this version.
+
+    Args:
+        most: so many of them; None: all.
+    """
     there = select(stem_landmarks.c.stem).where(
         stem_landmarks.c.stem == files.c.stem_id, stem_landmarks.c.version == VERSION
     )
     wanted = select(files.c.stem_id).distinct().where(~there.exists())
     if library is not None:
         wanted = wanted.where(files.c.library == library)
-    return set(db.execute(wanted).scalars())
+    return set(db.execute(wanted.limit(most)).scalars())
 
 
 def _rows_with(db: Connection, hashes: Numbers) -> Iterator[tuple[Any, ...]]:

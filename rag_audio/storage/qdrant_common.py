@@ -44,8 +44,16 @@ KEYWORD_FIELDS = (
     "library", "license", "artist", "key", "kind", "sample_type", "tags", "stem_id",
 )  # fmt: skip
 FLOAT_FIELDS = ("bpm", "duration_s")
+REVOKED = "revoked"
+"""The field that is true where a stem was revoked, and missing elsewhere."""
+
+SHOWN = ["segment", "stem"]
+"""What a hit needs of a payload."""
 
 _REWRITTEN = 512
+_AT_ONCE = 512
+_TIES = 16
+"""Hits beside those that are asked for: equal scores may stand at the limit."""
 STEMS_KEPT = 8192
 """Stems that a process keeps as they were read, a few kB each."""
 
@@ -62,6 +70,8 @@ class Requests:
     condition: Any
     any_of: Any
     range: Any
+    revoked: Any
+    """The condition that a point is marked as revoked."""
 
     def having(self, field: str, *values: str) -> Any:
         """The field (or one entry of it, where it is a list) equals one of the values."""
@@ -103,7 +113,9 @@ class Requests:
             must.append(self.within("duration_s", (where.min_duration_s, None)))
         if where.stems:
             must.append(self.having("stem_id", *_exact_all(where.stems)))
-        excluded = [self.having("stem_id", *_exact_all(where.exclude))] if where.exclude else []
+        excluded = [self.revoked]
+        if where.exclude:
+            excluded.append(self.having("stem_id", *_exact_all(where.exclude)))
         return self.filter(must=must, must_not=excluded)
 
     def of_library(self, library: str | None) -> Any:
@@ -114,7 +126,14 @@ class Requests:
 
     def of_stem(self, stem: str) -> Any:
         """The points of one stem."""
-        return self.filter(must=[self.having("stem_id", _exact(stem))])
+        return self.of_stems([stem])
+
+    def of_stems(self, stems: Sequence[str], library: str | None = None) -> Any:
+        """The points of any of these stems (in one library)."""
+        must = [self.having("stem_id", *_exact_all(stems))]
+        if library is not None:
+            must.append(self.having("library", _exact(library)))
+        return self.filter(must=must)
 
 
 def payload_of(segment: Segment) -> Payload:
@@ -222,26 +241,62 @@ class QdrantIndex(ABC):
         self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
     ) -> list[Hit]:
         """Nearest by cosine, best first, ties by id."""
-        return self._search(checked_vector(vector, self._dimension), DENSE, where, limit)
+        return self.search_many([vector], where, limit)[0]
 
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
         """Best by BM25, best first, ties by id; only hits that share a term."""
-        if not vector.indices:
-            return []
-        return self._search(self._sparse(vector), SPARSE, where, limit)
+        return self.search_many([vector], where, limit)[0]
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
-        yield from self._scroll(self._requests.of_library(library))
+    def search_many(
+        self,
+        queries: Sequence[NDArray[np.float32] | SparseVector],
+        where: SegmentFilter,
+        limit: int,
+    ) -> list[list[Hit]]:
+        """What each query would find alone, in as few calls as can be."""
+        asked = [self._asked(query) for query in queries]
+        found: list[list[Any]] = [[] for _ in queries]
+        if limit <= 0 or not where.license_keys:
+            return [[] for _ in queries]
+        matching = self._requests.matching(where)
+        size = limit + _TIES
+        left = {n: one for n, one in enumerate(asked) if one is not None}
+        while left:
+            answers = self._query([(*one, size) for one in left.values()], matching)
+            for n, answer in zip(left, answers, strict=True):
+                found[n] = sorted(answer, key=lambda point: (-point.score, str(point.id)))
+            # A store may cut a run of equal scores anywhere: more are fetched until it has ended.
+            left = {n: one for n, one in left.items() if not _run_ended(found[n], limit, size)}
+            size *= 4
+        return [[hit(p.id, p.payload, p.score) for p in points[:limit]] for points in found]
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The dense vectors of points, by id."""
+        return {
+            str(record.id): np.asarray(record.vector[DENSE], dtype=np.float32)
+            for start in range(0, len(ids), _AT_ONCE)
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]))
+        }
+
+    def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
+        """Mark the points of stems as revoked, or take that back; durable when it returns."""
+        for start in range(0, len(stems), _AT_ONCE):
+            some = stems[start : start + _AT_ONCE]
+            self._mark(self._requests.of_stems(some, library), on)
+
+    def scroll(self, library: str | None = None, after: str = "") -> Iterator[IndexedSegment]:
+        """All points (of one library) whose id is greater than ``after``, in order of id."""
+        found = self._scroll(self._requests.of_library(library), after or None)
+        yield from (point for point in found if point.id != after)
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
         """All points of a stem, in order of start."""
         found = self._scroll(self._requests.of_stem(stem))
         return sorted(found, key=lambda p: (p.segment.start_s, p.id))
 
-    def count(self, library: str | None = None) -> int:
+    def count(self, library: str | None = None, *, exact: bool = True) -> int:
         """Points in the index (of one library)."""
-        return self._count(self._requests.of_library(library))
+        return self._count(self._requests.of_library(library), exact=exact)
 
     def _is_outdated(self, made_for: Sequence[Any], what: str, hint: str) -> bool:
         """Whether an index has the format before; points are then written anew.
@@ -276,38 +331,43 @@ class QdrantIndex(ABC):
         """Insert or replace points of the client."""
 
     @abstractmethod
-    def _query(self, vector: Any, using: str, where: Any, limit: int) -> list[Any]:
-        """The nearest points, best first up to ties, with payload and dense vector."""
-
-    @abstractmethod
-    def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
-        """The next records after ``offset``, with payload and vectors, and the next offset.
+    def _query(self, asked: Sequence[tuple[Any, str, int]], where: Any) -> list[list[Any]]:
+        """The nearest points, best first up to ties, with what a hit needs of the payload.
 
         Args:
-            offset: None at the beginning, and at the end.
+            asked: vectors, each with the name of the vectors it is compared with and a limit.
         """
 
     @abstractmethod
-    def _count(self, where: Any) -> int: ...
+    def _retrieve(self, ids: list[str]) -> Sequence[Any]:
+        """The records of points, with the dense vector."""
+
+    @abstractmethod
+    def _mark(self, where: Any, on: bool) -> None:
+        """Set or remove the field of revoked points."""
+
+    @abstractmethod
+    def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
+        """The next records from ``offset`` on, with payload and vectors, and the next offset.
+
+        Args:
+            offset: an id; None at the beginning, and at the end.
+        """
+
+    @abstractmethod
+    def _count(self, where: Any, *, exact: bool) -> int: ...
 
     def _sparse(self, vector: SparseVector) -> Any:
         return self._requests.sparse(indices=list(vector.indices), values=list(vector.values))
 
-    def _search(self, vector: Any, using: str, where: SegmentFilter, limit: int) -> list[Hit]:
-        if limit <= 0 or not where.license_keys:
-            return []
-        matching = self._requests.matching(where)
-        size, run_ended = limit + 16, False
-        while not run_ended:
-            # A store may cut a run of equal scores anywhere: more are fetched until it has ended.
-            found = self._query(vector, using, matching, size)
-            found.sort(key=lambda point: (-point.score, str(point.id)))
-            run_ended = len(found) < size or found[-1].score < found[limit - 1].score
-            size *= 4
-        return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found[:limit]]
+    def _asked(self, query: NDArray[np.float32] | SparseVector) -> tuple[Any, str] | None:
+        """A query as the client wants it, with the vectors it is about; None: it asks nothing."""
+        if not isinstance(query, SparseVector):
+            return checked_vector(query, self._dimension), DENSE
+        return (self._sparse(query), SPARSE) if query.indices else None
 
-    def _scroll(self, where: Any) -> Iterator[IndexedSegment]:
-        records, offset = self._page(where, None)
+    def _scroll(self, where: Any, offset: Any = None) -> Iterator[IndexedSegment]:
+        records, offset = self._page(where, offset)
         while True:
             for record in records:
                 yield indexed_segment(record.id, record.payload, record.vector)
@@ -330,9 +390,14 @@ def indexed_segment(
     )
 
 
-def hit(point: Any, payload: Mapping[str, Any] | None, score: float, dense: Any) -> Hit:
+def hit(point: Any, payload: Mapping[str, Any] | None, score: float) -> Hit:
     """A scored point of either client, as the port returns it."""
-    return Hit(str(point), segment_of(payload), float(score), np.asarray(dense, dtype=np.float32))
+    return Hit(str(point), segment_of(payload), float(score))
+
+
+def _run_ended(found: Sequence[Any], limit: int, size: int) -> bool:
+    """Whether what was found in order reaches beyond the scores equal to that at the limit."""
+    return len(found) < size or found[-1].score < found[limit - 1].score
 
 
 def _exact(text: str) -> str:

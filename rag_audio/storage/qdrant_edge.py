@@ -24,6 +24,7 @@ from rag_audio.errors import (
     InvalidInput,
     RagAudioError,
 )
+from rag_audio.storage.edge_spaces import IN_USE, SPACES
 from rag_audio.storage.files import atomic_write, sync
 from rag_audio.storage.locks import LOCK, QUEUE, SOCKET, FileLock, wait_for_index
 from rag_audio.storage.qdrant_common import (
@@ -32,6 +33,8 @@ from rag_audio.storage.qdrant_common import (
     FLOAT_FIELDS,
     FORMAT,
     KEYWORD_FIELDS,
+    REVOKED,
+    SHOWN,
     SPARSE,
     QdrantIndex,
     Requests,
@@ -41,7 +44,8 @@ from rag_audio.storage.qdrant_common import (
 
 _PIECE = 2**20
 _SPARE_BYTES = 32 * 2**20
-_PASSING = (LOCK, QUEUE, SOCKET)
+_PASSING = (LOCK, QUEUE, SOCKET, SPACES, IN_USE)
+"""What is of no copy: of the folder in use, and of other embedding spaces."""
 
 
 def copy_folder(source: Path, target: Path) -> None:
@@ -72,7 +76,8 @@ def copy_folder(source: Path, target: Path) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        is_passing = path.parent == folder and path.name in _PASSING
+        top = path.relative_to(folder).parts[0]
+        is_passing = top in _PASSING
         if path.name.startswith("tmp-") or is_passing or path.is_symlink():
             continue
         if path.is_file():
@@ -106,6 +111,8 @@ _REQUESTS = Requests(
     condition=edge.FieldCondition,
     any_of=edge.MatchAny,
     range=edge.RangeFloat,
+    # The binding reads True as the integer 1: a point is marked where the field is there at all.
+    revoked=edge.Filter(must_not=[edge.IsEmptyCondition(REVOKED)]),
 )
 _BATCH = 512
 _PAGE = 256
@@ -174,9 +181,22 @@ class EdgeIndex(QdrantIndex):
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
             self._make_durable(shard, len(ids))
 
-    def _count(self, where: Any) -> int:
+    def _mark(self, where: Any, on: bool) -> None:
+        change = edge.UpdateOperation.delete_payload_by_filter(where, [REVOKED])
+        if on:
+            change = edge.UpdateOperation.set_payload_by_filter(where, {REVOKED: True})
+        with self._writing, self._translated("be written") as shard:
+            shard.update(change)
+            self._make_durable(shard, 1)
+
+    def _retrieve(self, ids: list[str]) -> Sequence[Any]:
         with self._translated("be read") as shard:
-            return int(shard.count(edge.CountRequest(exact=True, filter=where)))
+            records: list[Any] = shard.retrieve(ids, False, [DENSE])
+        return records
+
+    def _count(self, where: Any, *, exact: bool) -> int:
+        with self._translated("be read") as shard:
+            return int(shard.count(edge.CountRequest(exact=exact, filter=where)))
 
     def copy_to(self, folder: Path) -> None:
         """Copy the index to a new folder, all as it stands at one moment; writers wait meanwhile.
@@ -232,17 +252,20 @@ class EdgeIndex(QdrantIndex):
         while not _sync_files(self._path / "shard" / "wal"):
             pass  # The shard renamed one of them meanwhile.
 
-    def _query(self, vector: Any, using: str, where: Any, limit: int) -> list[Any]:
+    def _query(self, asked: Sequence[tuple[Any, str, int]], where: Any) -> list[list[Any]]:
         with self._translated("be searched") as shard:
-            request = edge.QueryRequest(
-                limit=limit,
-                query=edge.Query.Nearest(vector, using=using),
-                filter=where,
-                with_payload=True,
-                with_vector=[DENSE],
-                params=edge.SearchParams(exact=shard.info().points_count < EXACT_BELOW),
-            )
-            return list(shard.query(request))
+            params = edge.SearchParams(exact=shard.info().points_count < EXACT_BELOW)
+            requests = [
+                edge.QueryRequest(
+                    limit=limit,
+                    query=edge.Query.Nearest(vector, using=using),
+                    filter=where,
+                    with_payload=SHOWN,
+                    params=params,
+                )
+                for vector, using, limit in asked
+            ]
+            return [list(found) for found in shard.query_batch(edge.QueryBatchRequest(requests))]
 
     def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
         request = edge.ScrollRequest(
@@ -285,12 +308,13 @@ class EdgeIndex(QdrantIndex):
                     shutil.rmtree(new)
                 new.mkdir()
                 shard = edge.EdgeShard.create(str(new), _config(self._dimension))
-                for field, schema in _indexes().items():
-                    shard.update(edge.UpdateOperation.create_field_index(field, schema))
+                _add_indexes(shard)
                 shard.flush()
                 shard.close()
                 new.replace(shard_path)
-            return edge.EdgeShard.load(str(shard_path))
+            shard = edge.EdgeShard.load(str(shard_path))
+            _add_indexes(shard)
+            return shard
         except Exception as error:
             raise BackendUnavailable(
                 f"the index at {self._path} cannot be opened: {_one_line(error)}",
@@ -354,7 +378,20 @@ def _indexes() -> dict[str, Any]:
     one that leaves many needs no links of its own. Building them took most of :meth:`close`."""
     keyword = edge.KeywordIndexParams(enable_hnsw=False)
     real = edge.FloatIndexParams(enable_hnsw=False)
-    return {**dict.fromkeys(KEYWORD_FIELDS, keyword), **dict.fromkeys(FLOAT_FIELDS, real)}
+    flag = edge.BoolIndexParams(enable_hnsw=False)
+    return {
+        **dict.fromkeys(KEYWORD_FIELDS, keyword),
+        **dict.fromkeys(FLOAT_FIELDS, real),
+        REVOKED: flag,
+    }
+
+
+def _add_indexes(shard: Any) -> None:
+    """Make the payload indexes that are missing; that of an earlier release has fewer."""
+    there = shard.info().payload_schema
+    for field, schema in _indexes().items():
+        if field not in there:
+            shard.update(edge.UpdateOperation.create_field_index(field, schema))
 
 
 def _one_line(error: BaseException) -> str:
@@ -376,9 +413,11 @@ def remove_index(path: Path, is_served: Callable[[], bool] = lambda: False) -> N
     lock = wait_for_index(path, is_served) or FileLock(path / LOCK, f"the index at {path}")
     try:
         for part in path.iterdir():
+            if part.name in (LOCK, QUEUE, SPACES, IN_USE):
+                continue
             if part.is_dir():
                 shutil.rmtree(part)
-            elif part.name not in (LOCK, QUEUE):
+            else:
                 part.unlink()
     finally:
         lock.release()

@@ -6,37 +6,32 @@ Needs Qdrant 1.16 or newer: the embedding space is recorded in the collection's 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-import grpc  # type: ignore[import-untyped]
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import QdrantException
-from qdrant_client.http.exceptions import (
-    ApiException,
-    ResponseHandlingException,
-    UnexpectedResponse,
-)
 
-from rag_audio.errors import BackendError, BackendUnavailable, ConfigError
+from rag_audio.domain.ports import Progress, SpaceInfo
+from rag_audio.errors import ConfigError, IndexMismatch
+from rag_audio.storage.qdrant_calls import LONG_S, QdrantCalls, connect, shown
+from rag_audio.storage.qdrant_collections import (
+    DEFAULT_COLLECTION,
+    CollectionOptions,
+    Collections,
+)
 from rag_audio.storage.qdrant_common import (
     DENSE,
     EXACT_BELOW,
-    FLOAT_FIELDS,
     FORMAT,
-    KEYWORD_FIELDS,
-    SPARSE,
+    REVOKED,
+    SHOWN,
     QdrantIndex,
     Requests,
 )
 
-DEFAULT_COLLECTION = "rag-audio"
-
-AWAY = "the index cannot be reached"
-"""What callers over the network read of an error of the server's."""
 _REQUESTS = Requests(
     point=models.PointStruct,
     sparse=models.SparseVector,
@@ -44,26 +39,27 @@ _REQUESTS = Requests(
     condition=models.FieldCondition,
     any_of=models.MatchAny,
     range=models.Range,
+    revoked=models.FieldCondition(key=REVOKED, match=models.MatchValue(value=True)),
 )
-_BATCH = 256
+_BATCH = 512
 _PAGE = 256
-_RETRY_AFTER_S = (0.2, 0.6, 1.8)
-_BUSY = {408, 429, 500, 502, 503, 504}
-_BUSY_GRPC = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_Answer = TypeVar("_Answer")
+_AT_ONCE = 4
+"""Batches on their way at the same time while many points are put."""
+_LOOK_S = 1.0
+_RESCORED = models.SearchParams(
+    quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0)
+)
+"""Twice as many are found by their int8 form as are asked for, and ordered by the originals."""
 
 
 class ServerIndex(QdrantIndex):
-    """A :class:`rag_audio.domain.ports.StemIndex` in one collection of a Qdrant server.
+    """A :class:`rag_audio.domain.ports.StemIndex` in a collection of a Qdrant server.
 
-    The collection is made when it is missing. Segments of the server's storage smaller than
-    20,000 vectors are searched exactly, larger ones through HNSW. Transport errors and answers
-    that say "busy" are retried three times, after 0.2, 0.6 and 1.8 s; every call is idempotent.
+    The collection is made when it is missing, and found by its alias (:mod:`.qdrant_collections`).
+    Segments of the server's storage smaller than 20,000 vectors are searched exactly, larger ones
+    through HNSW over int8 vectors, rescored by the originals. Transport errors and answers that
+    say "busy" are retried three times, after 0.2, 0.6 and 1.8 s and up to half as long again;
+    every call is idempotent.
 
     Args:
         space: id of the embedding space.
@@ -74,7 +70,10 @@ class ServerIndex(QdrantIndex):
         client: in place of ``url`` and ``api_key``.
         collection: name; by default ``rag-audio``.
         prefer_grpc: speak gRPC (port 6334) where possible.
-        timeout_s: seconds for one call.
+        timeout_s: seconds for one short call, such as a search.
+        options: how a collection is spread when it is made.
+        beside: open the space's own collection, whatever the alias names, and make it where it is
+            missing.
 
     Raises:
         ConfigError: the URL is not one.
@@ -93,51 +92,124 @@ class ServerIndex(QdrantIndex):
         collection: str | None = None,
         prefer_grpc: bool = False,
         timeout_s: float = 10,
+        options: CollectionOptions | None = None,
+        beside: bool = False,
     ) -> None:
         super().__init__(_REQUESTS, space, dimension)
-        self._collection = collection or DEFAULT_COLLECTION
-        self._where = "the Qdrant client" if url is None else f"the Qdrant server at {_shown(url)}"
-        self.name = f"qdrant:{_shown(url) if url else 'in-process'}/{self._collection}"
+        name = collection or DEFAULT_COLLECTION
+        where = "the Qdrant client" if url is None else f"the Qdrant server at {shown(url)}"
+        self.name = f"qdrant:{shown(url) if url else 'in-process'}/{name}"
         if client is None:
             if url is None:
                 raise ConfigError("a Qdrant server needs a URL", hint="set RAG_AUDIO_QDRANT_URL")
-            client = _connect(url, api_key, prefer_grpc, timeout_s)
+            client = connect(url, api_key, prefer_grpc, timeout_s)
         self._client = client
-        self._claim()
+        self._timeout_s = max(1, round(timeout_s))
+        self._call = QdrantCalls(client, where, self._timeout_s)
+        self._collections = Collections(self._call, name, options or CollectionOptions())
+        self._beside, self._bulk = beside, False
+        self._collection = self._claimed()
 
     def _put(self, points: list[Any]) -> None:
-        for start in range(0, len(points), _BATCH):
-            batch = points[start : start + _BATCH]
-            self._call(partial(self._client.upsert, self._collection, batch, wait=True))
+        if not points:
+            return
+        self._check_current()
+        batches = [points[start : start + _BATCH] for start in range(0, len(points), _BATCH)]
+        if self._bulk and len(batches) > 1:
+            # A write that is not waited for is in the server's log all the same.
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(partial(self._upsert, wait=False), batches[:-1]))
+            batches = batches[-1:]
+        for batch in batches:
+            self._upsert(batch, wait=True)
+
+    def _upsert(self, batch: list[Any], *, wait: bool) -> None:
+        put = partial(self._client.upsert, self._collection, batch, wait=wait, timeout=LONG_S)
+        self._call(put)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are ignored."""
         if not ids:
             return
         selector = models.PointIdsList(points=list(ids))
-        self._call(lambda: self._client.delete(self._collection, selector, wait=True))
+        delete = partial(self._client.delete, self._collection, selector, wait=True)
+        self._call(partial(delete, timeout=LONG_S))
+
+    @contextmanager
+    def bulk(self, progress: Progress | None = None) -> Iterator[None]:
+        """Put many points within the block: no graph is built meanwhile, and at the end it is
+        waited until all are built in.
+
+        Args:
+            progress: is told how many of the points the graph holds while that is waited for.
+        """
+        self._set_threshold(0)
+        self._bulk = True
+        try:
+            yield
+        finally:
+            self._bulk = False
+            self._set_threshold(EXACT_BELOW * self._dimension * 4 // 1024)
+        self._wait_until_built(progress)
+
+    def _set_threshold(self, kilobytes: int) -> None:
+        change = models.OptimizersConfigDiff(indexing_threshold=kilobytes)
+        update = self._client.update_collection
+        self._call(
+            partial(update, self._collection, optimizers_config=change, timeout=self._timeout_s)
+        )
+
+    def _wait_until_built(self, progress: Progress | None) -> None:
+        while True:
+            info = self._call(lambda: self._client.get_collection(self._collection))
+            if progress is not None:
+                progress(info.indexed_vectors_count or 0, info.points_count or 0)
+            if info.status == models.CollectionStatus.GREEN:
+                return
+            time.sleep(_LOOK_S)
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
-    def _query(self, vector: Any, using: str, where: Any, limit: int) -> list[Any]:
-        answer = self._call(
-            lambda: self._client.query_points(
-                self._collection,
+    def _query(self, asked: Sequence[tuple[Any, str, int]], where: Any) -> list[list[Any]]:
+        requests = [
+            models.QueryRequest(
                 query=vector,
                 using=using,
-                query_filter=where,
+                filter=where,
                 limit=limit,
-                with_payload=True,
+                with_payload=SHOWN,
+                params=_RESCORED if using == DENSE else None,
+            )
+            for vector, using, limit in asked
+        ]
+        batch = self._client.query_batch_points
+        answers = self._call(lambda: batch(self._collection, requests, timeout=self._timeout_s))
+        return [list(answer.points) for answer in answers]
+
+    def _retrieve(self, ids: list[str]) -> Sequence[Any]:
+        return self._call(
+            lambda: self._client.retrieve(
+                self._collection,
+                ids,
+                with_payload=False,
                 with_vectors=[DENSE],
+                timeout=self._timeout_s,
             )
         )
-        return list(answer.points)
 
-    def _count(self, where: Any) -> int:
-        counted = partial(self._client.count, self._collection, count_filter=where, exact=True)
-        return int(self._call(counted).count)
+    def _mark(self, where: Any, on: bool) -> None:
+        client, name = self._client, self._collection
+        how: dict[str, Any] = {"points": where, "wait": True}
+        if on:
+            self._call(lambda: client.set_payload(name, {REVOKED: True}, timeout=LONG_S, **how))
+        else:
+            self._call(lambda: client.delete_payload(name, [REVOKED], timeout=LONG_S, **how))
+
+    def _count(self, where: Any, *, exact: bool) -> int:
+        count = partial(self._client.count, self._collection, count_filter=where, exact=exact)
+        return int(self._call(partial(count, timeout=self._timeout_s)).count)
 
     def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
         return self._call(
@@ -149,129 +221,116 @@ class ServerIndex(QdrantIndex):
                 offset=offset,
                 with_payload=True,
                 with_vectors=True,
+                timeout=self._timeout_s,
             )
         )
 
-    def _claim(self) -> None:
-        """Make the collection with its payload indexes, or check whose it is."""
-        if not self._call(lambda: self._client.collection_exists(self._collection)):
-            self._create()
-        config = self._call(lambda: self._client.get_collection(self._collection)).config
-        made_for = config.metadata or {}
+    def _claimed(self) -> str:
+        """Find the collection, or make it; check whose it is."""
+        collections = self._collections
+        if self._beside:
+            name = collections.create(self.space, self._dimension)
+        else:
+            name = self._in_use()
+        made_for = collections.made_for(name)
         found = (made_for.get("format"), made_for.get("space"), made_for.get("dimension"))
-        what = f"collection {self._collection!r} of {self._where}"
+        what = f"collection {name!r} of {self._call.where}"
         hint = (
-            "use the embedder that made it, or delete the collection and run rag-audio index "
-            "on your libraries again (Qdrant older than 1.16 cannot record the space)"
+            "use the embedder that made it, or set RAG_AUDIO_QDRANT_COLLECTION to a new name and "
+            "run rag-audio index on your libraries (Qdrant older than 1.16 records no space)"
         )
+        self._collection = name
         if self._is_outdated(found, what, hint):
             self._write_anew()
             update = self._client.update_collection
-            self._call(partial(update, self._collection, metadata={"format": FORMAT}))
+            self._call(partial(update, name, metadata={"format": FORMAT}))
+        collections.add_indexes(name)
+        return name
 
-    def _create(self) -> None:
-        threshold_kb = EXACT_BELOW * self._dimension * 4 // 1024
-        try:
-            self._call(
-                lambda: self._client.create_collection(
-                    self._collection,
-                    vectors_config={
-                        DENSE: models.VectorParams(
-                            size=self._dimension, distance=models.Distance.COSINE
-                        )
-                    },
-                    sparse_vectors_config={
-                        SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)
-                    },
-                    hnsw_config=models.HnswConfigDiff(m=16, ef_construct=128),
-                    optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold_kb),
-                    metadata={
-                        "format": FORMAT,
-                        "space": self.space,
-                        "dimension": self._dimension,
-                    },
-                )
+    def _in_use(self) -> str:
+        """The collection that the alias names, or the one before it where that is of this space."""
+        collections = self._collections
+        current = collections.current()
+        if current is None:
+            current = collections.create(self.space, self._dimension)
+            collections.use(current)
+        if collections.made_for(current).get("space") == self.space:
+            return current
+        previous = collections.previous()
+        is_mine = previous and collections.made_for(previous).get("space") == self.space
+        return previous if previous and is_mine else current
+
+    def _check_current(self) -> None:
+        """Refuse to write where nobody would find it.
+
+        Raises:
+            IndexMismatch: the index was switched to another space.
+        """
+        if not self._beside and self._collections.current() != self._collection:
+            raise IndexMismatch(
+                f"the index was switched from embedding space {self.space} to another one",
+                hint="use the embedder of the space in use",
             )
-        except BackendError:
-            # Another process may have made it in between; then it is checked like any other.
-            if not self._call(lambda: self._client.collection_exists(self._collection)):
-                raise
-        keyword, real = models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.FLOAT
-        for field in (*KEYWORD_FIELDS, *FLOAT_FIELDS):
-            schema = keyword if field in KEYWORD_FIELDS else real
-            create = self._client.create_payload_index
-            self._call(partial(create, self._collection, field, schema, wait=True))
-
-    def _call(self, ask: Callable[[], _Answer]) -> _Answer:
-        """Run one idempotent call; retry what may pass, translate the rest."""
-        for pause_s in (*_RETRY_AFTER_S, None):
-            try:
-                return ask()
-            except (ApiException, QdrantException, grpc.RpcError, ValueError) as error:
-                if pause_s is None or not _may_pass(error):
-                    raise self._translated(error) from error
-                time.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")
-
-    def _translated(self, error: Exception) -> BackendError:
-        status = error.status_code if isinstance(error, UnexpectedResponse) else None
-        code = error.code() if isinstance(error, grpc.RpcError) else None
-        denied = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
-        if status in {401, 403} or code in denied:
-            return BackendUnavailable(
-                f"{self._where} refuses the API key",
-                hint="set RAG_AUDIO_QDRANT_API_KEY to the server's QDRANT__SERVICE__API_KEY",
-                public=AWAY,
-            )
-        if _may_pass(error):
-            return BackendUnavailable(
-                f"{self._where} cannot be reached: {_one_line(error)}",
-                hint="check RAG_AUDIO_QDRANT_URL and that the server runs",
-                public=AWAY,
-            )
-        return BackendError(f"{self._where} refused a call: {_one_line(error)}")
 
 
-def _connect(url: str, api_key: str | None, prefer_grpc: bool, timeout_s: float) -> QdrantClient:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(
-            f"the Qdrant URL {_shown(url)!r} is not an http(s) URL",
-            hint="write it like http://localhost:6333",
-        )
-    with warnings.catch_warnings():
-        if parts.hostname in _LOOPBACK:
-            warnings.filterwarnings("ignore", message="Api key is used with an insecure")
-        try:
-            return QdrantClient(
-                url=url,
-                api_key=api_key,
-                prefer_grpc=prefer_grpc,
-                timeout=max(1, round(timeout_s)),
-                check_compatibility=False,  # it would call the server outside our retries
-            )
-        except ValueError as error:
-            raise ConfigError(f"the Qdrant URL {_shown(url)!r} cannot be used: {error}") from error
+class ServerSpaces:
+    """The embedding spaces that a Qdrant server holds under one name: :class:`.IndexSpaces`.
 
+    Args:
+        as those of :class:`ServerIndex`.
+    """
 
-def _shown(url: str) -> str:
-    """The URL without user, password, query and fragment."""
-    scheme, _, rest = url.partition("://")
-    if not rest:
-        return scheme.rpartition("@")[2]
-    netloc, slash, path = rest.partition("/")
-    return f"{scheme}://{netloc.rpartition('@')[2]}{slash}{path}".split("?")[0].split("#")[0]
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        api_key: str | None = None,
+        client: QdrantClient | None = None,
+        collection: str | None = None,
+        prefer_grpc: bool = False,
+        timeout_s: float = 10,
+        options: CollectionOptions | None = None,
+    ) -> None:
+        self._said: dict[str, Any] = {
+            "url": url,
+            "api_key": api_key,
+            "client": client,
+            "collection": collection,
+            "prefer_grpc": prefer_grpc,
+            "timeout_s": timeout_s,
+            "options": options,
+        }
+        if client is None:
+            client = connect(url or "", api_key, prefer_grpc, timeout_s)
+        where = "the Qdrant client" if url is None else f"the Qdrant server at {shown(url)}"
+        call = QdrantCalls(client, where, max(1, round(timeout_s)))
+        options = options or CollectionOptions()
+        self._collections = Collections(call, collection or DEFAULT_COLLECTION, options)
 
+    def spaces(self) -> tuple[SpaceInfo, ...]:
+        """Every embedding space that the server holds under this name."""
+        return self._collections.all()
 
-def _may_pass(error: Exception) -> bool:
-    """Whether the same call may succeed later: no answer, or an answer that says busy."""
-    if isinstance(error, UnexpectedResponse):
-        return error.status_code in _BUSY
-    if isinstance(error, grpc.RpcError):
-        return error.code() in _BUSY_GRPC
-    return isinstance(error, (ResponseHandlingException, QdrantException))
+    def open_space(self, space: str, dimension: int) -> ServerIndex:
+        """The index of a space, made beside the one in use where it is missing.
 
+        Raises:
+            IndexMismatch: it is there with another dimension.
+        """
+        return ServerIndex(space=space, dimension=dimension, beside=True, **self._said)
 
-def _one_line(error: Exception) -> str:
-    text = error.details() if isinstance(error, grpc.RpcError) else str(error)
-    return " ".join(str(text).split())[:200]
+    def switch(self, space: str) -> None:
+        """Let a space be the one in use, in one call; the one before stays, to switch back to.
+
+        Raises:
+            InvalidInput: no collection holds it.
+        """
+        self._collections.use(self._collections.named(space))
+
+    def remove(self, space: str) -> None:
+        """Delete a space that is not in use.
+
+        Raises:
+            InvalidInput: no collection holds it, or it is in use.
+        """
+        self._collections.remove(space)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
@@ -162,10 +162,13 @@ WITHHELD_ARTISTS = (
 """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
 
 
-def read_conflicts(db: Connection, stem: str | None = None) -> dict[str, Conflict]:
-    """The conflicts by stem id; with ``stem`` that one alone."""
-    query = CLAIMS if stem is None else CLAIMS.where(conflicts.c.stem_id == stem)
-    return conflicts_of(db.execute(query).tuples())
+def read_conflicts(db: Connection, stems: Collection[str]) -> dict[str, Conflict]:
+    """The conflicts of stems, by id."""
+    found: dict[str, Conflict] = {}
+    for some in in_parts(sorted(stems)):
+        rows = db.execute(CLAIMS.where(conflicts.c.stem_id.in_(some)))
+        found.update(conflicts_of(rows.tuples()))
+    return found
 
 
 def conflicts_of(rows: Iterable[Sequence[str]]) -> dict[str, Conflict]:
@@ -179,21 +182,34 @@ def conflicts_of(rows: Iterable[Sequence[str]]) -> dict[str, Conflict]:
     }
 
 
-def update_conflicts(db: Connection, stems: Iterable[str]) -> None:
-    """Find the conflicts of stems anew, after their files changed."""
+def update_conflicts(db: Connection, stems: Iterable[str]) -> bool:
+    """Find the conflicts of stems anew, after their files changed.
+
+    Returns:
+        Whether there were or are any.
+    """
+    any_ = False
     for some in in_parts(sorted(set(stems))):
-        db.execute(delete(conflicts).where(conflicts.c.stem_id.in_(some)))
+        gone = db.execute(delete(conflicts).where(conflicts.c.stem_id.in_(some)))
         rows = list(_contested(db, some))
         if rows:
             db.execute(insert(conflicts), rows)
+        any_ = any_ or bool(rows) or gone.rowcount > 0
+    return any_
 
 
-def renew_conflicts(db: Connection) -> None:
-    """Find all conflicts anew; raises as :func:`mismatched_conflicts` does."""
+def renew_conflicts(db: Connection) -> set[str]:
+    """Find all conflicts anew; raises as :func:`mismatched_conflicts` does.
+
+    Returns:
+        Ids of the stems that were in conflict or are.
+    """
+    ids = set(db.execute(select(conflicts.c.stem_id)).scalars())
     db.execute(delete(conflicts))
     rows = _all_contested(db)
     if rows:
         db.execute(insert(conflicts), rows)
+    return ids | {row["stem_id"] for row in rows}
 
 
 def mismatched_conflicts(db: Connection) -> set[tuple[Any, ...]]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rag_audio.domain import SegmentFilter
 from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
-from rag_audio.errors import BackendError, BackendUnavailable
+from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch
+from rag_audio.storage.edge_spaces import folder_in_use, folder_of, space_of
 from rag_audio.storage.index_socket import SocketIndex, is_served
 from rag_audio.storage.locks import is_wanted, wait_for_index
 
@@ -47,11 +48,21 @@ class SharedIndex:
         path: the index's folder; made when missing.
         space, dimension: of the vectors.
         idle_s: seconds after the last question until it is let go.
+        beside: the folder is that of one embedding space, in use or not (:mod:`.edge_spaces`).
     """
 
-    def __init__(self, path: Path, *, space: str, dimension: int, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        space: str,
+        dimension: int,
+        idle_s: float = IDLE_S,
+        beside: bool = False,
+    ) -> None:
         self.name, self.space = f"qdrant-edge:{path.name}", space
-        self._path, self._dimension, self._idle_s = path, dimension, idle_s
+        self._root, self._dimension, self._idle_s = path, dimension, idle_s
+        self._path, self._beside = path, beside
         self._state = threading.Condition()
         self._here: EdgeIndex | None = None
         self._there: SocketIndex | None = None
@@ -60,7 +71,13 @@ class SharedIndex:
         self._asked_at = 0.0
         self._is_kept = self._is_closed = self._is_unbuilt = False
 
+    @property
+    def folder(self) -> Path:
+        """The folder that the index is in, of those of its embedding spaces."""
+        return self._path
+
     def upsert(self, points: Sequence[IndexedSegment]) -> None:
+        self._check_in_use()
         self._ask(lambda index: index.upsert(points))
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -74,16 +91,30 @@ class SharedIndex:
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
         return self._ask(lambda index: index.search_sparse(vector, where, limit))
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+    def search_many(
+        self,
+        queries: Sequence[NDArray[np.float32] | SparseVector],
+        where: SegmentFilter,
+        limit: int,
+    ) -> list[list[Hit]]:
+        return self._ask(lambda index: index.search_many(queries, where, limit))
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return self._ask(lambda index: index.vectors(ids))
+
+    def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
+        self._ask(lambda index: index.set_revoked(stems, on, library))
+
+    def scroll(self, library: str | None = None, after: str = "") -> Iterator[IndexedSegment]:
         """The index is held until the last point, or the end of the iterator."""
         with self._using() as index:
-            yield from index.scroll(library)
+            yield from index.scroll(library, after)
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
         return self._ask(lambda index: index.find_stem(stem))
 
-    def count(self, library: str | None = None) -> int:
-        return self._ask(lambda index: index.count(library))
+    def count(self, library: str | None = None, *, exact: bool = True) -> int:
+        return self._ask(lambda index: index.count(library, exact=exact))
 
     def copy_to(self, folder: Path) -> None:
         """Copy the index to a new folder, all as it stands at one moment.
@@ -128,6 +159,22 @@ class SharedIndex:
                     here.close()
             finally:
                 self._let_go()
+
+    def _check_in_use(self) -> None:
+        """Refuse to write where nobody would find it.
+
+        Raises:
+            IndexMismatch: the index was switched to another space.
+        """
+        if self._beside:
+            return
+        current = space_of(folder_in_use(self._root))
+        if current not in (None, self.space):
+            raise IndexMismatch(
+                f"the index at {self._root} was made for embedding space {current}, and "
+                f"{self.space} is asked for",
+                hint="use the embedder of the space in use",
+            )
 
     def _wait_for_others(self) -> None:
         """Let questions of other threads end; those of this thread cannot while it is here."""
@@ -175,6 +222,8 @@ class SharedIndex:
             return opened
         if self._is_closed:
             raise BackendError(f"the index at {self._path} is closed")
+        if not self._beside:
+            self._path = folder_of(self._root, self.space)
         try:
             self._path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -190,7 +190,10 @@ class StemIndexContract:
         hits = self.index.search_dense(QUERY, ANY, 4)
         assert [h.segment.stem.title for h in hits] == ["0.1", "0.5", "0.9", "1.4"]
         np.testing.assert_allclose([h.score for h in hits], np.cos([0.1, 0.5, 0.9, 1.4]), atol=1e-5)
-        np.testing.assert_allclose(hits[0].dense[:2], [np.cos(0.1), np.sin(0.1)], atol=1e-6)
+        nearest = self.index.vectors([hits[0].id, str(uuid.uuid4())])
+        assert list(nearest) == [hits[0].id]
+        expected = [np.cos(0.1), np.sin(0.1)]
+        np.testing.assert_allclose(nearest[hits[0].id][:2], expected, atol=1e-6)
         assert self.index.search_dense(QUERY, ANY, 0) == []
 
     def test_sparse_search_applies_idf_and_returns_only_sharers_of_a_term(self) -> None:
@@ -204,6 +207,58 @@ class StemIndexContract:
         assert hits[0].score - hits[1].score > hits[1].score  # the rare term weighs more
         assert self.index.search_sparse(SparseVector((), ()), ANY, 5) == []
         assert self.index.search_sparse(SparseVector((77,), (1.0,)), ANY, 5) == []
+
+    def test_several_queries_at_once_find_what_each_finds_alone(self) -> None:
+        self.index.upsert(
+            [point(stem(f"{n}"), dense=[1.0, n / 9], terms={n % 3: 1.0 + n}) for n in range(40)]
+        )
+        aside = np.roll(QUERY, 1)
+        terms = SparseVector((0, 2), (1.0, 0.5))
+        found = self.index.search_many([QUERY, terms, SparseVector((), ()), aside], ANY, 7)
+        alone = [
+            self.index.search_dense(QUERY, ANY, 7),
+            self.index.search_sparse(terms, ANY, 7),
+            [],
+            self.index.search_dense(aside, ANY, 7),
+        ]
+        assert [[(h.id, h.segment) for h in hits] for hits in found] == [
+            [(h.id, h.segment) for h in hits] for hits in alone
+        ]
+        for hits, expected in zip(found, alone, strict=True):
+            scores = [h.score for h in expected]
+            np.testing.assert_allclose([h.score for h in hits], scores, atol=1e-6)
+        assert self.index.search_many([], ANY, 7) == []
+        assert self.index.search_many([QUERY, terms], ANY, 0) == [[], []]
+
+    def test_no_search_finds_what_is_marked_as_revoked(self) -> None:
+        a, b = stem("a"), stem("b")
+        elsewhere = replace(a, library="other")
+        self.index.upsert([point(a), point(a, 5.0), point(b)])
+        self.index.upsert([replace(point(elsewhere), id=str(uuid.uuid4()))])
+        both = replace(ANY, license_keys=ANY.license_keys | {elsewhere.license_key})
+        self.index.set_revoked([a.id, "unknown"], True, "night-shift")
+        found = self.index.search_dense(QUERY, both, 9)
+        assert {h.segment.stem for h in found} == {b, elsewhere}
+        self.index.set_revoked([a.id], True)
+        self.index.set_revoked([a.id], True)
+        assert titles(self.index, both) == {"b"}
+        assert self.index.count() == 4
+        assert len(self.index.find_stem(a.id)) == 3
+        self.index.set_revoked([a.id, b.id], False)
+        assert titles(self.index, both) == {"a", "b"}
+        self.index.set_revoked([a.id], True)
+        self.index.upsert([point(a)])
+        assert [h.segment.start_s for h in self.index.search_dense(QUERY, ANY, 9)] == [0.0, 0.0]
+        self.index.set_revoked([], True)
+
+    def test_scroll_goes_on_after_an_id(self) -> None:
+        self.index.upsert([point(stem(f"s{n}"), terms={}) for n in range(30)])
+        ids = [p.id for p in self.index.scroll()]
+        for after in (ids[0], ids[11], ids[-1]):
+            expected = ids[ids.index(after) + 1 :]
+            assert [p.id for p in self.index.scroll(after=after)] == expected
+        self.index.delete([ids[11]])
+        assert [p.id for p in self.index.scroll("night-shift", ids[11])] == ids[12:]
 
     def test_ties_are_broken_by_id_even_where_the_limit_cuts_them(self) -> None:
         twins = [point(stem(f"twin{n}")) for n in range(90)]

@@ -12,12 +12,14 @@ from sqlalchemy import MetaData, Table, text
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import digest, record, source
 
 UNCHANGING = (
     "ledger_entries",
     "ledger_nodes",
+    "ledger_outputs",
     "ledger_sources",
     "ledger_hashes",
     "ledger_checkpoints",
@@ -85,17 +87,19 @@ def test_outputs_are_found_by_what_they_used(ledger: SqlLedger) -> None:
         ledger.append(record(ledger.next_output_id(), *used))
         for used in ((kit,), (choir,), (kit, choir))
     )
-    assert ledger.outputs(stem=digest("kit")) == [first, third]
-    assert ledger.outputs(stem=digest("choir")[:12]) == [second, third]
-    assert ledger.outputs(artist="E\u0301lan  Choir") == [second, third]
-    assert ledger.outputs(artist="élan choir") == [], "another name: callers look up who is meant"
+    assert ledger.outputs(OutputFilter(stem=digest("kit"))) == [first, third]
+    assert ledger.outputs(OutputFilter(stem=digest("choir")[:12])) == [second, third]
+    assert ledger.outputs(OutputFilter(artist="E\u0301lan  Choir")) == [second, third]
+    assert ledger.outputs(OutputFilter(artist="élan choir")) == [], (
+        "another name: callers look up who is meant"
+    )
     assert ledger.source_names("artist") == ["Night Shift House Band", "Élan Choir"]
     assert "Choir Trust" in ledger.source_names("holder")
-    assert ledger.outputs(license="choir-2") == [second, third]
-    assert ledger.outputs(license="lib/choir-2") == [second, third]
-    assert ledger.outputs(holder="Choir Trust") == [second, third]
-    assert ledger.outputs(stem=digest("kit"), holder="Choir Trust") == []
-    assert ledger.outputs(stem="%") == []
+    assert ledger.outputs(OutputFilter(license="choir-2")) == [second, third]
+    assert ledger.outputs(OutputFilter(license="lib/choir-2")) == [second, third]
+    assert ledger.outputs(OutputFilter(holder="Choir Trust")) == [second, third]
+    assert ledger.outputs(OutputFilter(stem=digest("kit"), holder="Choir Trust")) == []
+    assert ledger.outputs(OutputFilter(stem="%")) == []
     assert ledger.outputs() == [first, second, third]
 
 

@@ -25,7 +25,7 @@ from qdrant_client import QdrantClient
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.domain.ports import StemIndex
 from rag_audio.errors import BackendError, BackendUnavailable, ConfigError, IndexMismatch
-from rag_audio.storage import qdrant_common, qdrant_server
+from rag_audio.storage import qdrant_calls, qdrant_collections, qdrant_common, qdrant_server
 from rag_audio.storage.index_socket import IndexHost
 from rag_audio.storage.qdrant_common import payload_of, segment_of
 from rag_audio.storage.qdrant_edge import EdgeIndex
@@ -82,7 +82,10 @@ class TestLive(StemIndexContract):
         )
 
     def close(self) -> None:
-        QdrantClient(url=LIVE_URL, api_key=self.key).delete_collection(self.name)
+        client = QdrantClient(url=LIVE_URL, api_key=self.key)
+        for one in client.get_collections().collections:
+            if one.name.startswith(self.name):
+                client.delete_collection(one.name)
         super().close()
 
 
@@ -298,6 +301,7 @@ def test_an_index_that_held_artists_in_another_form_is_brought_up_to_date(
     client = QdrantClient(":memory:")
     artists = ("ラウド", "Vera Quill", "!!!", "")
     points = [point(stem(f"{i}", artist=artist)) for i, artist in enumerate(artists)]
+    monkeypatch.setattr(qdrant_collections, "FORMAT", 1)
     monkeypatch.setattr(qdrant_server, "FORMAT", 1)
     monkeypatch.setattr(qdrant_common, "payload_of", _payload_of_format_1)
     ServerIndex(space=SPACE, dimension=D, client=client).upsert(points)
@@ -324,7 +328,7 @@ def _payload_of_format_1(segment: Segment) -> dict[str, Any]:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qdrant_server, "_RETRY_AFTER_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(qdrant_calls, "_RETRY_AFTER_S", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture

@@ -161,3 +161,24 @@ def test_decisions_are_logged_and_counted_without_the_text(tmp_path: Path, polic
 def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         guardrails.log_to(tmp_path / "nowhere" / "log")
+
+
+def test_only_artists_who_share_a_tag_are_compared() -> None:
+    read: list[str] = []
+
+    class Styles(dict[str, tuple[str, ...]]):
+        def __getitem__(self, name: str) -> tuple[str, ...]:
+            read.append(name)
+            return super().__getitem__(name)
+
+    styles = Styles({f"Zorvel {i:03}": ("marimba polka",) for i in range(300)})
+    styles["Late Trio"] = ("smoky", "jazz")
+    policy = Policy(
+        frozenset(styles),
+        frozenset(),
+        guardrails.load_roster(None),
+        guardrails.parse_actions(NEAREST),
+        styles,
+    )
+    assert guardrails.check("strings in the style of Miles Davis", policy).artist == "Late Trio"
+    assert set(read) == {"Late Trio"}

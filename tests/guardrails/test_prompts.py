@@ -124,3 +124,11 @@ def test_odd_texts_are_decided_about(prompt: str, policy: Policy) -> None:
 def test_a_name_far_into_a_long_text_is_found(policy: Policy) -> None:
     prompt = "warm piano, soft drums, " * 300 + f"like {UNLICENSED}"
     assert guardrails.check(prompt, policy).action is Action.REFUSE
+
+
+def test_a_refusal_names_some_of_many_licensed_artists() -> None:
+    many = frozenset(f"Zorvel {i:03}" for i in range(500))
+    with pytest.raises(RequestRefused) as caught:
+        guardrails.require_artist("Zanther Quill", Policy(many, frozenset()))
+    assert caught.value.hint.startswith("licensed for style: Zorvel 000, Zorvel 001, ")
+    assert caught.value.hint.endswith("Zorvel 019, and 480 more")

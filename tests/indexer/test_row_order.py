@@ -7,8 +7,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from indexer.licenses import Declared, LibrarySpec, NotLicensed, match, read_library
+from indexer.path_patterns import PathPattern, clean, normalized
+from indexer.row_order import RowIndex
 from indexer.stems_csv import StemRow
 from indexer.survey import Limits, survey
 from tests.indexer.library import write_tables
@@ -137,3 +141,45 @@ def test_many_rows_and_many_files_take_no_time_for_each_pair(tmp_path: Path) -> 
     assert all(len(literal.rows_of(path)) == 1 for path in paths)
     assert all(len(folders.rows_of(path)) == 2 for path in paths)
     assert time.process_time() - began < 4
+
+
+WORDS = st.sampled_from(["kick", "snare", "K", "_1", "_12", "é", "[a]", ".wav", ".mid", " ", "ab"])
+NAMES = st.lists(WORDS, min_size=1, max_size=4).map("".join)
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+GLOBS = st.lists(
+    st.one_of(WORDS, st.sampled_from(["*", "**", "?", "[ks]", "/", "**/"])), min_size=1, max_size=7
+).map("".join)
+
+
+def row(number: int, pattern: str) -> StemRow:
+    return StemRow(number=number, pattern=pattern, license="full")
+
+
+@settings(max_examples=200)
+@given(st.lists(st.one_of(GLOBS, PATHS), max_size=60), st.lists(PATHS, max_size=6))
+def test_rows_are_found_as_by_comparing_each(texts: list[str], paths: list[str]) -> None:
+    patterns = [PathPattern(clean(f"a{text}")) for text in texts] * 2
+    rows = [row(number, pattern.text) for number, pattern in enumerate(patterns)]
+    index = RowIndex(rows, patterns)
+    for path in (normalized(f"a{path}") for path in paths):
+        plain = [
+            (pattern.specificity, one.number, one)
+            for one, pattern in zip(rows, patterns, strict=True)
+            if pattern.matches(path)
+        ]
+        assert index.rows_of(path) == [one for _, _, one in sorted(plain, key=lambda it: it[:2])]
+
+
+def test_of_many_patterns_in_one_folder_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    plain = PathPattern.fits
+    patterns = [PathPattern(f"**/*take {number:03}*.wav") for number in range(900)]
+    index = RowIndex([row(at, one.text) for at, one in enumerate(patterns)], patterns)
+
+    def fits(pattern: PathPattern, path: str) -> bool:
+        compared.append(pattern.text)
+        return plain(pattern, path)
+
+    monkeypatch.setattr(PathPattern, "fits", fits)
+    assert [one.pattern for one in index.rows_of("drums/a take 123 b.wav")] == [patterns[123].text]
+    assert len(compared) < 30

@@ -291,11 +291,13 @@ def test_a_dump_of_an_older_schema_is_migrated_when_it_comes_back(tmp_path: Path
     head, *rest = lines
     later = ("libraries", "licenses", "files", "revocations", "fingerprint")
     later += ("job", "idempotency", "uploads", "api_", "webhook", "output_owners")
-    later += ("conflicts", "withheld", "key_fingerprints", "ledger_counter", "stem_")
+    later += ("conflicts", "withheld", "key_fingerprints", "ledger_counter", "stem")
+    later += ("catalogue_epoch",)
     kept = [line for line in rest if not line.startswith(tuple(f'{{"table":"{n}' for n in later))]
     counter = ['{"table":"ledger_counter","columns":["id","last_output","checksum"]}']
     counted = rest[[line.startswith('{"table":"ledger_counter') for line in rest].index(True) + 1]
-    kept = [line for line in kept if line != counted]
+    epoch = rest[[line.startswith('{"table":"catalogue_epoch') for line in rest].index(True) + 1]
+    kept = [line for line in kept if line not in (counted, epoch)]
     kept += [*counter, json.dumps(json.loads(counted)[:3])]
     (tmp_path / "dump").write_text("\n".join([head.replace(HEAD, "0002"), *kept]))
     other = connect(sqlite_url(tmp_path / "other.db"))

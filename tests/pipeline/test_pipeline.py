@@ -15,6 +15,7 @@ from rag_audio.domain import Aim, Audio, Channel, Key
 from rag_audio.domain.ports import Detection, Mark
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.pipeline.workspace import Workspace
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from tests.support.small_library import write_library
 
 FAST = {"steps": 2, "duration_s": 10.0, "seed": 11}
@@ -88,7 +89,7 @@ def test_a_generation_names_its_sources_and_an_mp3_of_it_is_traced(
     assert found["found"] and found["by"] == "watermark"
     assert found["output"] == result.record.output
     assert {source["holder"] for source in found["sources"]} == {"Invented Holder"}
-    listed = workspace.home.ledger.outputs(artist="Copper Lantern Trio")
+    listed = workspace.home.ledger.outputs(OutputFilter(artist="Copper Lantern Trio"))
     assert result.record.output in [entry.record.output for entry in listed]
 
 

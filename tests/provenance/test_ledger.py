@@ -9,14 +9,16 @@ import pytest
 
 from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import digest, encode_record, record, source
 from tests.support.tampering import tampering
 
-TABLES = ("ledger_entries", "ledger_sources", "ledger_hashes", "ledger_private")
+TABLES = ("ledger_entries", "ledger_outputs", "ledger_sources", "ledger_hashes", "ledger_private")
 NEVER_CHANGED = {
     "ledger_entries": "seq",
     "ledger_nodes": "place",
+    "ledger_outputs": "seq",
     "ledger_sources": "seq",
     "ledger_hashes": "seq",
 }
@@ -205,5 +207,5 @@ def test_a_ledger_opened_again_goes_on_where_it_was(written: Path) -> None:
 
 def test_an_empty_stem_id_does_not_mean_every_stem(written: Path) -> None:
     with pytest.raises(InvalidInput, match="empty"):
-        open_ledger(written).outputs(stem="")
-    assert len(open_ledger(written).outputs(stem=digest("all"))) == 5
+        open_ledger(written).outputs(OutputFilter(stem=""))
+    assert len(open_ledger(written).outputs(OutputFilter(stem=digest("all")))) == 5

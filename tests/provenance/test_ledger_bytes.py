@@ -28,6 +28,7 @@ TABLES = (
     "ledger_counter",
     "ledger_private",
     "ledger_checkpoints",
+    "ledger_outputs",
     "ledger_sources",
     "ledger_hashes",
 )

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 import rag_audio.storage.migrations
 from rag_audio.errors import ConfigError, LedgerError, LedgerTampered
 from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.storage.database import connect, sqlite_url
 from rag_audio.storage.migrations import HEAD
 from tests.provenance.builders import digest, record, source
@@ -42,7 +43,7 @@ def test_entries_of_the_chain_keep_their_documents_and_order(tmp_path: Path) -> 
     assert [entry.record for entry in ledger.outputs()] == old
     assert [entry.seq for entry in ledger.outputs()] == [1, 2, 3, 4, 5]
     assert ledger.find_pcm(digest("file 7")) == ledger.find(7)
-    assert [e.record.output for e in ledger.outputs(stem=digest("stem 4"))] == [4]
+    assert [e.record.output for e in ledger.outputs(OutputFilter(stem=digest("stem 4")))] == [4]
     assert ledger.verify() == []
     assert version(path) == HEAD
 

@@ -36,6 +36,7 @@ SUBJECT = {
     "ledger_checkpoints": "checkpoint",
     "ledger_sources": "sources",
     "ledger_hashes": "hashes",
+    "ledger_outputs": "table of outputs|owner of output|ledger_outputs",
     "fingerprints": "fingerprint",
     "fingerprint_postings": "index of fingerprints",
     "output_owners": "owner of output",
@@ -46,6 +47,7 @@ SUBJECT = {
     "withheld_files": "withheld_files|tells of library",
     "conflicts": "conflict",
     "revocations": "revo",
+    **dict.fromkeys(("stems", "stem_tags", "stem_groups"), "tables of stems"),
     "key_fingerprints": "key",
 }
 """What a fault says of a table, as a pattern."""
@@ -62,6 +64,7 @@ NOT_HELD = {
     "stem_landmarks": "what stems are recognised by: made of the stems' sound again by the index",
     "stem_postings": "the same, by hash",
     "index_shards": "the plan of a run of the indexer, gone at its end; what it wrote is held",
+    "catalogue_epoch": "a counter: another number makes processes read again what they kept",
     "alembic_version": "a database that says another version is not opened, see below",
 }
 """Tables that verification does not hold, and why."""

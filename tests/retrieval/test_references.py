@@ -293,8 +293,11 @@ def test_rights_are_checked_again_on_what_the_index_returns(index: EdgeIndex) ->
         def search_dense(self, vector: np.ndarray, where: SegmentFilter, limit: int) -> list[Hit]:
             return index.search_dense(vector, _any_license(where), limit)
 
-        def search_sparse(self, vector: object, where: SegmentFilter, limit: int) -> list[Hit]:
-            return index.search_sparse(vector, _any_license(where), limit)  # type: ignore[arg-type]
+        def search_many(self, queries: list, where: SegmentFilter, limit: int) -> list[list[Hit]]:
+            return index.search_many(queries, _any_license(where), limit)
+
+        def vectors(self, ids: list[str]) -> dict[str, np.ndarray]:
+            return index.vectors(ids)
 
         def find_stem(self, name: str) -> list[IndexedSegment]:
             return index.find_stem(name)
@@ -311,6 +314,66 @@ def test_rights_are_checked_again_on_what_the_index_returns(index: EdgeIndex) ->
         found = find(careless, of=rights(revoked=frozenset({BREAK.id})), **fields)  # type: ignore[arg-type]
         assert found
         assert not {r.stem for r in found} & {*UNLICENSED, BREAK}
+
+
+class Counting:
+    """An index that notes what it is asked for."""
+
+    def __init__(self, index: EdgeIndex) -> None:
+        self._index = index
+        self.searches: list[tuple[int, int]] = []
+        """Queries and hits each, of every call."""
+        self.read = 0
+        """Vectors that were read."""
+        self.filters: list[SegmentFilter] = []
+
+    def search_many(self, queries: list, where: SegmentFilter, limit: int) -> list[list[Hit]]:
+        self.searches.append((len(queries), limit))
+        self.filters.append(where)
+        return self._index.search_many(queries, where, limit)
+
+    def vectors(self, ids: list[str]) -> dict[str, np.ndarray]:
+        self.read += len(ids)
+        return self._index.vectors(ids)
+
+    def count(self, library: str | None = None) -> int:
+        return self._index.count(library)
+
+
+def _many(tmp_path: Path, stems: int, windows: int) -> tuple[EdgeIndex, list[Stem]]:
+    made = EdgeIndex(tmp_path / "index", space="bands", dimension=D)
+    every = [stem(f"Loop {n}", "drums", duration_s=60.0 + n) for n in range(stems)]
+    notes = {one.id: 30 + n for n, one in enumerate(every)}
+    made.upsert([p for one in every for p in points(one, *[notes[one.id]] * windows)])
+    return made, every
+
+
+def test_all_parts_are_asked_in_one_call_for_few_hits_and_vectors_of_the_best(
+    tmp_path: Path,
+) -> None:
+    made, _ = _many(tmp_path, 90, 1)
+    counting = Counting(made)
+    found = find(counting, text="drums", audio=tone(50, 60), k=5)  # type: ignore[arg-type]
+    made.close()
+    assert len(found) == 5
+    assert counting.searches == [(3, 60)]
+    assert 5 <= counting.read <= 60
+
+
+def test_where_few_hits_may_be_used_it_is_asked_deeper_and_no_ids_are_sent(
+    tmp_path: Path,
+) -> None:
+    made, every = _many(tmp_path, 90, 1)
+    counting = Counting(made)
+    revoked = frozenset(one.id for one in every[:80])
+    found = find(counting, text="drums", of=rights(revoked=revoked), k=12)  # type: ignore[arg-type]
+    made.close()
+    assert {r.stem for r in found} == set(every[80:])
+    assert [limit for _, limit in counting.searches] == sorted(
+        {limit for _, limit in counting.searches}
+    )
+    assert counting.searches[-1][1] > 90
+    assert all(where.exclude == () for where in counting.filters)
 
 
 def test_no_valid_license_at_all_means_nothing_is_found(index: EdgeIndex) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from rag_audio.errors import Cancelled
 from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.service.jobs import Claimed, Job, JobState, LeaseLost, QueueFull
 from rag_audio.service.queue import KeyInFlight, KeyReused, SqlIdempotency, SqlJobs
 from rag_audio.service.tables import SqlOwners
@@ -405,5 +406,5 @@ def test_an_output_is_its_owners_from_the_moment_that_it_is_logged(
     assert owners.outputs_of("") == []
     assert {jobs.counts(owner)[JobState.SUCCEEDED] for owner in ("ann", "ben")} == {1}
     assert jobs.counts("nobody")[JobState.SUCCEEDED] == 0
-    listed = SqlLedger(engine).outputs(among=owners.outputs_of("ben"))
+    listed = SqlLedger(engine).outputs(OutputFilter(owner="ben"))
     assert [owners.of(entry.record.output) for entry in listed] == ["ben"]

@@ -22,6 +22,7 @@ import rag_audio
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.errors import BackendError, ConfigError
 from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
 from rag_audio.provenance.trace import fingerprint_store
 from rag_audio.provenance.trace.fingerprint import Fingerprint
@@ -29,7 +30,7 @@ from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 from rag_audio.service import tables
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage import landmarks as landmark_rows
-from rag_audio.storage import migrations, rights_tables
+from rag_audio.storage import migrations, rights_tables, stem_rows
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, reading, sqlite_url, writing
 from rag_audio.storage.migrations import HEAD, make_schema, refuse_foreign
@@ -57,7 +58,7 @@ def version(engine: Engine) -> str:
 def differences(engine: Engine) -> list[object]:
     """Between the database and the tables as the code sees them, the ledger's own aside."""
     wanted = MetaData()
-    for metadata in (*BY_HAND, tables.metadata, landmark_rows.metadata):
+    for metadata in (*BY_HAND, tables.metadata, landmark_rows.metadata, stem_rows.metadata):
         for table in metadata.tables.values():
             table.to_metadata(wanted)
     with reading(engine) as db:
@@ -116,10 +117,12 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
     with writing(engine) as db:  # as the version before left it
         tables.metadata.drop_all(db)
         landmark_rows.metadata.drop_all(db)
+        stem_rows.metadata.drop_all(db)
         for metadata in BY_HAND:
             metadata.drop_all(db)
         db.execute(text("ALTER TABLE ledger_counter DROP COLUMN first_output"))
-        db.execute(text("DROP TABLE key_fingerprints"))
+        for table in ("key_fingerprints", "ledger_outputs", "index_shards"):
+            db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     old_home(engine)
     again = connect(engine.url.render_as_string(hide_password=False))
@@ -226,7 +229,7 @@ def test_names_that_were_folded_are_stored_as_they_are_written(engine: Engine) -
         ("~ラウト", "ラウト"), ("~mox", "MOX"), ("~!!!", "!!!"), ("~m.o.x.", "M.O.X."),
     ]  # fmt: skip
     assert SqlLedger(engine).verify() == []
-    assert SqlLedger(engine).outputs(artist="Zoë Ñandú") == [entry]
+    assert SqlLedger(engine).outputs(OutputFilter(artist="Zoë Ñandú")) == [entry]
     with pytest.raises(BackendError), writing(engine) as db:
         db.execute(text("UPDATE ledger_sources SET artist = 'x'"))
 

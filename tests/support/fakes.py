@@ -32,6 +32,7 @@ class FakeIndex:
         self.name = "fake"
         self.space = space
         self.upserted = 0
+        self.revoked: set[str] = set()
         self._dimension = dimension
         self._points: dict[str, IndexedSegment] = {}
         self._file = None if folder is None else folder / "points.json"
@@ -41,6 +42,7 @@ class FakeIndex:
     def upsert(self, points: Sequence[IndexedSegment]) -> None:
         assert all(point.dense.shape == (self._dimension,) for point in points)
         self._points |= {point.id: point for point in points}
+        self.revoked -= {point.id for point in points}
         self.upserted += len(points)
         self._write()
 
@@ -63,17 +65,41 @@ class FakeIndex:
 
         return [hit for hit in self._best(score, where, limit) if hit.score > 0]
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+    def search_many(
+        self,
+        queries: Sequence[NDArray[np.float32] | SparseVector],
+        where: SegmentFilter,
+        limit: int,
+    ) -> list[list[Hit]]:
+        return [
+            self.search_sparse(query, where, limit)
+            if isinstance(query, SparseVector)
+            else self.search_dense(query, where, limit)
+            for query in queries
+        ]
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {id_: self._points[id_].dense for id_ in ids if id_ in self._points}
+
+    def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
+        about = {
+            point.id
+            for point in self._points.values()
+            if point.segment.stem.id in stems and library in (None, point.segment.stem.library)
+        }
+        self.revoked = self.revoked | about if on else self.revoked - about
+
+    def scroll(self, library: str | None = None, after: str = "") -> Iterator[IndexedSegment]:
         for id_ in sorted(self._points):
             point = self._points[id_]
-            if library is None or point.segment.stem.library == library:
+            if id_ > after and library in (None, point.segment.stem.library):
                 yield point
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
         found = [p for p in self._points.values() if p.segment.stem.id == stem]
         return sorted(found, key=lambda point: point.segment.start_s)
 
-    def count(self, library: str | None = None) -> int:
+    def count(self, library: str | None = None, *, exact: bool = True) -> int:
         return sum(1 for _ in self.scroll(library))
 
     def close(self) -> None:
@@ -83,9 +109,9 @@ class FakeIndex:
         self, score: Callable[[IndexedSegment], float], where: SegmentFilter, limit: int
     ) -> list[Hit]:
         hits = [
-            Hit(point.id, point.segment, score(point), point.dense)
+            Hit(point.id, point.segment, score(point))
             for point in self._points.values()
-            if _passes(point.segment.stem, where)
+            if point.id not in self.revoked and _passes(point.segment.stem, where)
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
 

@@ -16,6 +16,7 @@ from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
 from rag_audio.provenance.ledger.commitments import (
     ERASURE,
     OUTPUT,
+    OWNER_AT,
     SALT_BYTES,
     has_texts,
     kind_of,
@@ -41,9 +42,11 @@ from rag_audio.provenance.ledger.tables import (
     hash_rows,
     hashes,
     is_event,
+    listed_row,
     node_in,
     nodes,
     output_entries,
+    outputs,
     private,
     raw_bytes,
     source_rows,
@@ -86,7 +89,9 @@ def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
     last = 0
     for rows in in_pages(db, select(entries).where(entries.c.seq > 0), entries.c.seq):
         ends = (rows[0].seq, rows[-1].seq)
-        sides = {table: _side_rows(db, table, *ends) for table in (sources, hashes, private)}
+        sides = {
+            table: _side_rows(db, table, *ends) for table in (outputs, sources, hashes, private)
+        }
         stored = _stored_nodes(db, *ends)
         for row in rows:
             seq = row.seq
@@ -214,12 +219,16 @@ def _entry_faults(
         yield f"the column output says {row.output}, the document {output}"
     if isinstance(output, int) and output not in given:
         yield f"output number {output} was never assigned"
-    used, known, aside = (beside[table] for table in (sources, hashes, private))
+    used, known, aside, listed = (beside[one] for one in (sources, hashes, private, outputs))
     if kind != OUTPUT:
-        if used or known or aside:
+        if used or known or aside or listed:
             yield "a side table has rows of an entry that has none"
         return
     record, _ = unseal(parsed, None)
+    owner = listed[0]["owner"] if listed else None
+    unowned = "owner" in parsed and OWNER_AT not in parsed.get("commitments", ())
+    if listed != [listed_row(row.seq, record, owner)] or (unowned and owner is not None):
+        yield "the table of outputs does not match the document"
     if used != source_rows(row.seq, record):
         yield "the table of sources does not match the document"
     if sorted(known, key=lambda one: str(one["what"])) != hash_rows(row.seq, record):
@@ -260,7 +269,7 @@ def _state_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
 
 
 def _stray_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
-    for table in (sources, hashes, private):
+    for table in (outputs, sources, hashes, private):
         strays = select(table.c.seq).where(table.c.seq.not_in(select(entries.c.seq))).distinct()
         for seq in db.execute(strays).scalars():
             yield Fault(seq, f"the table {table.name} has rows of an entry that does not exist")

@@ -32,6 +32,7 @@ from rag_audio.provenance.ledger.rights_log import (
     logged_revocations,
 )
 from rag_audio.provenance.ledger.tables import events_in
+from rag_audio.storage import stem_rows
 from rag_audio.storage.rights_tables import (
     files,
     libraries,
@@ -279,6 +280,12 @@ def conflict_faults(db: Connection) -> Iterator[Fault]:
     for library in sorted({str(row[0]) for row in wrong}):
         seq = known[library].seq if library in known else 0
         yield Fault(seq, f"the table of conflicts does not follow from the files: {library}")
+
+
+def stem_faults(db: Connection) -> Iterator[Fault]:
+    """The rows and counts of stems, which follow from the files, conflicts and revocations."""
+    if stem_rows.mismatched(db):
+        yield Fault(0, "the tables of stems do not follow from the files")
 
 
 def revocation_faults(db: Connection) -> Iterator[Fault]:

@@ -27,6 +27,7 @@ from rag_audio.provenance.ledger.audit import (
 from rag_audio.provenance.ledger.commitments import OWNER_AT, unseal, without_texts
 from rag_audio.provenance.ledger.key_register import key_faults, register_faults
 from rag_audio.provenance.ledger.tables import entries, is_output, raw_bytes
+from rag_audio.provenance.ledger.tables import outputs as listed_outputs
 from rag_audio.provenance.trace.fingerprint import HASHES, Fingerprint, Numbers
 from rag_audio.provenance.trace.fingerprint_store import prints
 
@@ -49,17 +50,28 @@ def owner_faults(db: Connection) -> Iterator[Fault]:
     """Owners of outputs that are not those of their records, and of outputs that are not logged."""
     for outputs in logged_outputs(db):
         owners = _owners(db, [one.output for one in outputs])
+        listed = _listed_owners(db, outputs[0].seq, outputs[-1].seq) if outputs else {}
         for one in outputs:
-            if "owner" not in one.document:
-                continue
-            committed = OWNER_AT in one.part("commitments")
-            if committed and one.output not in owners:
-                yield _fault(one, "is missing")
-            elif not committed and one.output in owners:
-                yield _fault(one, "is there, and its record says that it has none")
-            elif committed and one.texts.get(OWNER_AT, owners[one.output]) != owners[one.output]:
-                yield _fault(one, "is not the one that its record commits to")
+            what = _owner_fault(one, owners)
+            if not what and one.seq in listed and listed[one.seq] != owners.get(one.output):
+                what = "is not the one that the table of outputs has"
+            if what:
+                yield _fault(one, what)
     yield from _not_logged(db, _OWNERS.c.output, "owner")
+
+
+def _owner_fault(one: LoggedOutput, owners: Mapping[int, Any]) -> str:
+    """What is wrong with the owner of an output; empty: nothing."""
+    if "owner" not in one.document:
+        return ""
+    committed = OWNER_AT in one.part("commitments")
+    if committed and one.output not in owners:
+        return "is missing"
+    if not committed and one.output in owners:
+        return "is there, and its record says that it has none"
+    if committed and one.texts.get(OWNER_AT, owners[one.output]) != owners[one.output]:
+        return "is not the one that its record commits to"
+    return ""
 
 
 def job_faults(db: Connection) -> Iterator[Fault]:
@@ -96,6 +108,13 @@ def _not_logged(db: Connection, column: ColumnElement[Any], what: str) -> Iterat
 def _owners(db: Connection, outputs: Sequence[int]) -> dict[int, Any]:
     rows = db.execute(select(_OWNERS).where(_OWNERS.c.output.in_(outputs)))
     return {row.output: row.owner for row in rows}
+
+
+def _listed_owners(db: Connection, first: int, last: int) -> dict[int, Any]:
+    """What the table of outputs says of entries."""
+    wanted = select(listed_outputs.c.seq, listed_outputs.c.owner)
+    rows = db.execute(wanted.where(listed_outputs.c.seq.between(first, last)))
+    return {row.seq: row.owner for row in rows}
 
 
 def _result(text: object) -> Mapping[str, Any] | None:
@@ -347,6 +366,11 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Connection], Iterator[Fault]]], ..
         audit_rights.library_faults,
     ),
     (frozenset({"conflicts", "files", "withheld_files"}), audit_rights.conflict_faults),
+    (
+        frozenset({"stems", "stem_tags", "stem_groups", "catalogue_epoch", "files", "conflicts"})
+        | {"revocations"},
+        audit_rights.stem_faults,
+    ),
     (frozenset({"revocations"}), audit_rights.revocation_faults),
     (frozenset({"key_fingerprints"}), register_faults),
 )

@@ -29,9 +29,10 @@ from rag_audio.provenance.ledger.records import parse
 from rag_audio.provenance.ledger.rights_log import REVOCATION, SqlRightsLog
 from rag_audio.provenance.ledger.tables import entries, event_of, output_row, raw_bytes, tree
 from rag_audio.settings import settings_in
-from rag_audio.storage import rights_tables
+from rag_audio.storage import rights_tables, stem_rows
 from rag_audio.storage.database import connect, connect_to_read, reading, sqlite_url
 from rag_audio.storage.database_export import read_dump
+from rag_audio.storage.epoch import raise_epoch
 
 _DATABASE, _DUMP = "ledger.db", "rag-audio-database.jsonl"
 BY = "restore"
@@ -406,6 +407,9 @@ def _revoke_again(db: Connection, event: LaterEvent, one: Revocation) -> None:
     else:
         changed = rights_tables.put_revocation(db, one, _artists(db), log.last_revocation(db))
     if changed:
+        epoch = raise_epoch(db)
+        for target in {row["target"] for row in changed}:
+            stem_rows.revocation_changed(db, replace(one, target=target), epoch)
         log.revoked(db, one, changed, undo=event.undo, first_logged=event.said_at)
 
 

@@ -9,22 +9,17 @@ keep honest programs honest, and the hashes find out about the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
     Connection,
     Engine,
     Row,
     Select,
-    bindparam,
     delete,
     insert,
-    literal,
-    or_,
     select,
     text,
 )
@@ -46,6 +41,17 @@ from rag_audio.provenance.ledger.commitments import (
 )
 from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
 from rag_audio.provenance.ledger.numbering import check_given, next_number
+from rag_audio.provenance.ledger.output_queries import (
+    EVERY,
+    FIRST,
+    PAGE,
+    OutputFilter,
+    PageOf,
+    count_rows,
+    each_name,
+    has_name,
+    page_rows,
+)
 from rag_audio.provenance.ledger.records import parse
 from rag_audio.provenance.ledger.signed_notes import LogCheckpoint, load_key
 from rag_audio.provenance.ledger.tables import (
@@ -66,7 +72,6 @@ from rag_audio.provenance.ledger.tables import (
     output_row,
     private,
     raw_bytes,
-    sources,
 )
 from rag_audio.storage.database import IN_MEMORY, database_errors, reading, writing
 from rag_audio.storage.migrations import SqlStore
@@ -137,7 +142,7 @@ class SqlLedger(SqlStore):
         drafts = []
         for record in records:
             sealed = seal(record, owner)
-            drafts.append(Draft(OUTPUT, record.output, sealed.document, sealed))
+            drafts.append(Draft(OUTPUT, record.output, sealed.document, sealed, owner))
         outputs = [record.output for record in records]
         try:
             with writing(self._engine, LOCK) as db:
@@ -212,16 +217,31 @@ class SqlLedger(SqlStore):
         scrub(self._engine)
         return event_of(row.seq, row.leaf_hash, bytes(row.document))
 
-    def events(self, kind: str | None = None, output: int | None = None) -> list[LedgerEvent]:
-        """Events of a kind, about an output; oldest first; nothing given: all."""
-        wanted = select(entries).where(is_event).order_by(entries.c.seq)
+    def events(
+        self, kind: str | None = None, output: int | None = None, after: int = 0, limit: int = PAGE
+    ) -> list[LedgerEvent]:
+        """A page of the events of a kind, about an output; oldest first; nothing given: of all.
+
+        Args:
+            after: place of the last event that was read. limit: at most so many.
+        """
+        wanted = select(entries).where(is_event, entries.c.seq > after).order_by(entries.c.seq)
         if kind is not None:
             wanted = wanted.where(entries.c.kind == kind)
         if output is not None:
             wanted = wanted.where(entries.c.output == output)
         with reading(self._engine) as db:
-            rows = db.execute(wanted).all()
+            rows = db.execute(wanted.limit(limit)).all()
         return [event_of(row.seq, row.leaf_hash, bytes(row.document)) for row in rows]
+
+    def each_event(
+        self, kind: str | None = None, output: int | None = None
+    ) -> Iterator[LedgerEvent]:
+        """All events of :meth:`events`, read a page at a time."""
+        after = 0
+        while page := self.events(kind, output, after):
+            yield from page
+            after = page[-1].seq
 
     def find(self, output: int) -> LedgerEntry | None:
         """The entry of an output, if there is one."""
@@ -231,57 +251,35 @@ class SqlLedger(SqlStore):
             row = db.execute(output_row(output)).first()
         return None if row is None else _entry(row)
 
-    def outputs(
-        self,
-        stem: str | None = None,
-        artist: str | None = None,
-        license: str | None = None,
-        holder: str | None = None,
-        among: Collection[int] | None = None,
-    ) -> list[LedgerEntry]:
-        """Outputs with a source that meets all conditions, oldest first; none given: all outputs.
-
-        Args:
-            stem: its id, or the beginning of it.
-            artist, holder: names (:func:`rag_audio.domain.names.same`).
-            license: its id, or ``library/id``.
-            among: numbers of the outputs that are looked through; None: all.
-        """
-        conditions = []
-        if stem is not None:
-            if not stem:
-                raise InvalidInput("the stem's id is empty")
-            conditions.append(sources.c.stem.startswith(stem, autoescape=True))
-        if artist is not None:
-            conditions.append(sources.c.artist == names.exact(artist))
-        if license is not None:
-            full = sources.c.library.concat(literal("/")).concat(sources.c.license)
-            conditions.append(or_(sources.c.license == license, full == license))
-        if holder is not None:
-            conditions.append(sources.c.holder == names.exact(holder))
-        wanted = output_entries().order_by(entries.c.seq)
-        if conditions:
-            wanted = wanted.where(entries.c.seq.in_(select(sources.c.seq).where(*conditions)))
-        if among is not None:
-            wanted = wanted.where(_is_among(among))
+    def outputs(self, which: OutputFilter = EVERY, page: PageOf = FIRST) -> list[LedgerEntry]:
+        """A page of the outputs that are meant, in order of their entries."""
         with reading(self._engine) as db:
-            return [_entry(row) for row in db.execute(wanted)]
+            return [_entry(row) for row in page_rows(db, which, page)]
 
-    def source_names(
-        self, of: Literal["artist", "holder"], among: Collection[int] | None = None
-    ) -> list[str]:
-        """The artists or holders of all sources of outputs, each once, in order.
+    def each_output(self, which: OutputFilter = EVERY) -> Iterator[LedgerEntry]:
+        """The outputs that are meant, oldest first, read a page at a time: each page sees the log
+        as it is then."""
+        page = FIRST
+        while found := self.outputs(which, page):
+            yield from found
+            page = PageOf(after=found[-1].seq)
 
-        Args:
-            among: numbers of the outputs that are looked through; None: all.
-        """
-        column = sources.c[of]
-        wanted = select(column).where(column != "").distinct()
-        if among is not None:
-            theirs = select(entries.c.seq).where(is_output, _is_among(among))
-            wanted = wanted.where(sources.c.seq.in_(theirs))
+    def count_outputs(self, which: OutputFilter = EVERY) -> int:
+        """How many outputs are meant."""
         with reading(self._engine) as db:
-            return sorted(db.execute(wanted).scalars())
+            return count_rows(db, which)
+
+    def source_names(self, of: Literal["artist", "holder", "license"]) -> list[str]:
+        """The artists, holders or licenses' ids of all sources of outputs, each once, in order."""
+        with reading(self._engine) as db:
+            return list(each_name(db, of))
+
+    def owner_names(self, of: Literal["artist", "holder"], asked: str, owner: str) -> list[str]:
+        """The artists or holders of sources of an owner's outputs whose name is written as, or
+        much as, ``asked``."""
+        with reading(self._engine) as db:
+            alike = [one for one in each_name(db, of) if names.loose(one) == names.loose(asked)]
+            return [one for one in alike if has_name(db, of, one, owner)]
 
     def find_pcm(self, sha256: str) -> LedgerEntry | None:
         """The entry whose samples (before or after marking) or file have this hash.
@@ -411,15 +409,6 @@ class SqlLedger(SqlStore):
             entry = self.find(output)
             if entry is not None:
                 raise LedgerError(f"output {output} has an entry already: {entry.seq}") from error
-
-
-def _is_among(outputs: Collection[int]) -> ColumnElement[bool]:
-    """Whether an entry is about one of these outputs, of which there may be more than a statement
-    may have variables."""
-    numbers: BindParameter[int] = bindparam(
-        None, sorted(outputs), expanding=True, literal_execute=True
-    )
-    return entries.c.output.in_(numbers)
 
 
 def _entry(row: Row[Any]) -> LedgerEntry:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -43,6 +44,7 @@ LOCK = "ledger"
 """The lock of whoever appends to the log."""
 MAX_OUTPUT = 2**40 - 1
 """The watermark carries 40 bits."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 metadata = MetaData()
 entries = Table(
@@ -126,6 +128,22 @@ hashes = Table(
     Column("sha256", String(64), nullable=False),
 )
 
+outputs = Table(
+    "ledger_outputs",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("output", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("owner", String),
+)
+"""What lists of outputs are asked by: ``created`` in microseconds since 1970, UTC, and ``owner``,
+the id of the API key whose job made the output, as ``output_owners`` has it."""
+
+
+def microseconds(at: datetime) -> int:
+    """A moment as :data:`outputs` holds it; one without a zone is taken for UTC."""
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // datetime.resolution
+
 
 def raw_bytes(value: object) -> bytes:
     """The bytes of a column that somebody may have filled with another type."""
@@ -141,6 +159,12 @@ def counter_checksum(last_output: int, first_output: int = 1) -> str:
     """
     counted = b"%d" % last_output if first_output == 1 else b"%d %d" % (first_output, last_output)
     return sha256(b"rag-audio ledger counter " + counted).hexdigest()
+
+
+def listed_row(seq: int, record: AttributionRecord, owner: str | None) -> dict[str, Any]:
+    """The row of :data:`outputs` that a record and its owner imply."""
+    created = microseconds(record.created)
+    return {"seq": seq, "output": record.output, "created": created, "owner": owner}
 
 
 def source_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
@@ -178,7 +202,7 @@ def hash_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
 # The log's tree in the database: appending to it, and looking its nodes up.
 
 
-_APPENDED = (entries, nodes, sources, hashes, private)
+_APPENDED = (entries, nodes, outputs, sources, hashes, private)
 _HASH = re.compile("[0-9a-f]{64}")
 
 
@@ -188,13 +212,14 @@ class Draft:
 
     Attributes:
         output: what it is about, if anything.
-        sealed: of an output.
+        sealed: of an output. owner: id of the API key whose job made it; None: no job made it.
     """
 
     kind: str
     output: int | None
     document: bytes
     sealed: Sealed | None = None
+    owner: str | None = None
 
     @cached_property
     def leaf(self) -> bytes:
@@ -229,6 +254,7 @@ def append_drafts(db: Connection, drafts: Sequence[Draft]) -> int:
         )
         sealed = draft.sealed
         if sealed is not None:
+            rows[outputs].append(listed_row(seq, sealed.record, draft.owner))
             rows[sources] += source_rows(seq, sealed.record)
             rows[hashes] += hash_rows(seq, sealed.record)
             if sealed.texts is not None:

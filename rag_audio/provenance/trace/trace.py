@@ -433,8 +433,8 @@ class _Search:
     def known(self, entry: LedgerEntry, by: str, confidence: float, said: str) -> TraceResult:
         """The result that an entry gives."""
         record = entry.record
-        events = self.ledger.events("influence", record.output)
-        causal = events[-1].document if events else None
+        *_, newest = (None, *self.ledger.each_event("influence", record.output))
+        causal = newest.document if newest else None
         measured = {item.get("reference"): item for item in (causal or {}).get("sources", [])}
         return TraceResult(
             found=True,

@@ -212,7 +212,7 @@ class Service:
         self.model()
         home, index = self.home, self.home.index
         if isinstance(index, SharedIndex) and index.keep():
-            self._host = IndexHost(index, home.folder / "index")
+            self._host = IndexHost(index, index.folder, home.folder)
             self._host.start(partial(self.threads.keep, is_waited_for=False))
         calls = Calls(
             home.database,

@@ -27,7 +27,8 @@ TABLES = (
     *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
     *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
     *("webhook_deliveries", "conflicts", "withheld_files", "output_owners", "key_fingerprints"),
-    *("webhook_secrets", "stem_landmarks", "stem_postings", "index_shards"),
+    *("webhook_secrets", "stem_landmarks", "stem_postings", "ledger_outputs"),
+    *("catalogue_epoch", "stems", "stem_tags", "stem_groups", "index_shards"),
 )
 """Every table that is ours at :data:`HEAD`."""
 _BEFORE_ALEMBIC = {*TABLES, "ledger_head"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
@@ -13,7 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from rag_audio.domain import Audio, Key, Rights, SampleType, Stem, StemKind, Use, names
+from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.conflict_documents import conflict_json, conflicts_json
+from rag_audio.domain.holdings import PageEnd, StemQuery
 from rag_audio.domain.json_documents import (
     artists_json,
     derived_json,
@@ -95,35 +96,36 @@ def stems(
     bpm_min: Annotated[float | None, Query(ge=0, le=1000)] = None,
     bpm_max: Annotated[float | None, Query(ge=0, le=1000)] = None,
     territory: TerritoryQuery = None,
-    after: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    after: Annotated[str | None, Query(pattern="^[0-9a-f]{64}(/.+)?$", max_length=400)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
     """The stems of the library with their license's state, and how many have each value."""
     pipeline = service.pipeline(caller)
     wanted_key = None if key is None else Key.parse(key)
     clearance = pipeline.clearance(territory)
-    stems, rights = clearance.stems, clearance.rights
-    artists = () if artist is None else names.lookup(artist, {one.artist for one in stems}).names
-    found = [
-        stem
-        for stem in stems
-        if (q is None or names.fold(q) in names.fold(stem.caption))
-        and (artist is None or any(names.same(stem.artist, one) for one in artists))
-        and (license is None or license in _license_names(stem, rights))
-        and (tag is None or tag.casefold() in {one.casefold() for one in stem.tags})
-        and (wanted_key is None or stem.key == wanted_key)
-        and (kind is None or stem.kind is kind)
-        and (bpm_min is None or (stem.bpm is not None and stem.bpm >= bpm_min))
-        and (bpm_max is None or (stem.bpm is not None and stem.bpm <= bpm_max))
-    ]
-    found.sort(key=lambda stem: stem.id)
-    page = [stem for stem in found if after is None or stem.id > after]
+    rights, catalogue = clearance.rights, pipeline.home.catalogue
+    query = StemQuery(
+        text=q or "",
+        artists=None if artist is None else _meant(artist, clearance),
+        license=license,
+        tag=tag,
+        key=None if wanted_key is None else str(wanted_key),
+        kind=kind,
+        bpm_min=bpm_min,
+        bpm_max=bpm_max,
+    )
+    total, facets = catalogue.facets(query)
+    page = catalogue.page(query, None if after is None else PageEnd.parse(after), limit)
     return {
-        "total": len(found),
-        "stems": [stem_json(stem, rights) for stem in page[:limit]],
-        "next": page[limit - 1].id if len(page) > limit else None,
-        "facets": _facets(found),
+        "total": total,
+        "stems": [stem_json(stem, rights) for stem in page.stems],
+        "next": None if page.following is None else str(page.following),
+        "facets": {name: dict(values) for name, values in facets.items()},
     }
+
+
+def _meant(artist: str, clearance: Clearance) -> tuple[str, ...]:
+    return names.lookup(artist, clearance.holdings.artists).names
 
 
 @router.get("/stems/{id}")
@@ -158,7 +160,7 @@ def artists(
     pipeline = service.pipeline(caller)
     clearance = pipeline.clearance(territory)
     policy = pipeline.gate.policy(clearance)
-    rows = artists_json(clearance.stems, policy.licensed, policy.why_not)
+    rows = artists_json(clearance.holdings, policy.licensed, policy.why_not)
     ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
     return {"artists": rows, "not_indexed": ended}
 
@@ -173,7 +175,7 @@ def libraries(
     own = {one.id for one in catalogue.libraries()}
     clearance = pipeline.clearance(territory)
     rights = clearance.rights
-    rows = licenses_json(clearance.stems, rights)
+    rows = licenses_json(clearance.holdings, rights)
     return {
         "libraries": [
             {"id": one.id, "name": one.name, "stems": one.stems} for one in catalogue.libraries()
@@ -187,13 +189,16 @@ def libraries(
 def map_(caller: Searches, service: TheService) -> dict[str, Any]:
     """The stems on a plane: the first two principal components of their embeddings, ±1."""
     pipeline = service.pipeline(caller)
-    own = {(stem.library, stem.id) for stem in pipeline.home.catalogue.stems()}
-    sums: dict[str, Any] = {}
+    sums: dict[tuple[str, str], Any] = {}
     for point in pipeline.home.index.scroll():
-        id_ = point.segment.stem.id
-        if (point.segment.stem.library, id_) in own:
-            sums[id_] = sums.get(id_, 0.0) + point.dense
-    return {"points": _plane(sums)}
+        place = (point.segment.stem.library, point.segment.stem.id)
+        sums[place] = sums.get(place, 0.0) + point.dense
+    own = pipeline.home.catalogue.held({id_ for _, id_ in sums})
+    kept: dict[str, Any] = {}
+    for place, total in sums.items():
+        if place in own:
+            kept[place[1]] = kept.get(place[1], 0.0) + total
+    return {"points": _plane(kept)}
 
 
 def stem_json(stem: Stem, rights: Rights) -> dict[str, Any]:
@@ -235,13 +240,6 @@ def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
     }
 
 
-def _license_names(stem: Stem, rights: Rights) -> set[str]:
-    """Ids and keys of the licenses that claim a stem."""
-    conflict = rights.conflicts.get(stem.id)
-    keys = {stem.license_key} if conflict is None else conflict.keys
-    return {*keys, *(key.partition("/")[2] for key in keys)}
-
-
 def _stem(copies: Sequence[Stem]) -> Stem:
     if not copies:
         raise not_found()
@@ -264,18 +262,6 @@ def _notices(upload: str | None, caller: Caller, service: Service) -> list[str]:
     found = service.upload_of(caller, upload)
     path = service.folders.of_upload(found.id, found.suffix)
     return list(service.pipeline(caller).home.reader.notices(path))
-
-
-def _facets(found: Sequence[Stem]) -> dict[str, dict[str, int]]:
-    count = {
-        "artist": Counter(stem.artist for stem in found if stem.artist),
-        "license": Counter(stem.license_key for stem in found),
-        "kind": Counter(stem.kind.value for stem in found),
-        "sample_type": Counter(s.sample_type.value for s in found if s.sample_type is not None),
-        "key": Counter(str(stem.key) for stem in found if stem.key is not None),
-        "tag": Counter(tag for stem in found for tag in stem.tags),
-    }
-    return {name: dict(values.most_common(50)) for name, values in count.items()}
 
 
 def _plane(sums: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse
+from pydantic import AwareDatetime
 
 from rag_audio.domain import names
 from rag_audio.domain.json_documents import entry_json, finite
 from rag_audio.domain.licensing import Revocation
 from rag_audio.domain.signing import SIDECAR, sidecar_of
 from rag_audio.errors import InvalidInput
+from rag_audio.provenance.ledger.output_queries import OutputFilter, PageOf
 from rag_audio.service.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import in_format, sound_response
@@ -33,6 +35,7 @@ Take = Annotated[int, Query(ge=1, le=4)]
 Format = Literal["wav", "flac", "mp3", "ogg"] | None
 SeqPath = Annotated[int, InPath(ge=1, le=2**62)]
 SizeQuery = Annotated[int | None, Query(ge=0, le=2**62)]
+Moment = Annotated[AwareDatetime | None, Query()]
 Named = Annotated[str | None, Query(max_length=200)]
 
 
@@ -106,26 +109,49 @@ def outputs(
     artist: Named = None,
     license: Named = None,
     holder: Named = None,
+    since: Moment = None,
+    until: Moment = None,
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    count: bool = True,
 ) -> dict[str, Any]:
     """One's own outputs that a source went into, newest first; without a filter all of them.
 
-    An admin sees those of all.
+    An admin sees those of all. ``since`` and ``until`` are moments with a zone: made from the one
+    until before the other. ``next`` is the ``before`` of the following page. ``total`` counts all
+    pages, and is null with ``count=false``, which is quicker in a long log.
     """
-    own = service.visibility(caller).own_outputs()
-    ledger = service.home.ledger
-    if artist is not None:
-        artist = names.resolve(artist, ledger.source_names("artist", own)) or artist
-    if holder is not None:
-        holder = names.resolve(holder, ledger.source_names("holder", own), "holder") or holder
-    found = ledger.outputs(stem=stem, artist=artist, license=license, holder=holder, among=own)
-    page = [entry for entry in reversed(found) if before is None or entry.seq < before]
+    owner, ledger = service.visibility(caller).owner, service.home.ledger
+    which = OutputFilter(
+        stem=stem,
+        artist=_resolved(service, "artist", artist, owner),
+        license=license,
+        holder=_resolved(service, "holder", holder, owner),
+        since=since,
+        until=until,
+        owner=owner,
+    )
+    found = ledger.outputs(which, PageOf(before=before, limit=limit + 1, newest_first=True))
     return {
-        "total": len(found),
-        "outputs": [finite(entry_json(entry)) for entry in page[:limit]],
-        "next": page[limit - 1].seq if len(page) > limit else None,
+        "total": ledger.count_outputs(which) if count else None,
+        "outputs": [finite(entry_json(entry)) for entry in found[:limit]],
+        "next": found[limit - 1].seq if len(found) > limit else None,
     }
+
+
+def _resolved(
+    service: Service, of: Literal["artist", "holder"], name: str | None, owner: str | None
+) -> str | None:
+    """The name that is meant among those of the sources of an owner's outputs.
+
+    Raises:
+        InvalidInput: several are written so.
+    """
+    if name is None:
+        return None
+    ledger = service.home.ledger
+    known = ledger.source_names(of) if owner is None else ledger.owner_names(of, name, owner)
+    return names.resolve(name, known, of) or name
 
 
 @router.get("/outputs/{output}", tags=["ledger"])
@@ -198,7 +224,11 @@ def _document(service: Service, caller: Caller, seq: int) -> bytes:
 
 @router.post("/revocations", tags=["ledger"])
 def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> dict[str, Any]:
-    """Stop using a source at once; with ``preview`` (the default) only say what that affects."""
+    """Stop using a source at once; with ``preview`` (the default) only say what that affects.
+
+    ``outputs`` are the first 500 that the source went into, of ``outputs_total``; ``GET
+    /v1/outputs`` has them all in pages.
+    """
     home = service.home
     named = {asked.of: asked.target}
     of, target = target_of(home, named.get("stem"), named.get("artist"), named.get("license"))
@@ -209,7 +239,7 @@ def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> 
         document |= revoke_source(home, wanted)
     stems = stems_of(home, wanted)
     copies = copies_left(home, wanted, stems)
-    entries = outputs_of(home, **{of.value: target})
+    which = outputs_of(home, **{of.value: target})
     return {
         **document,
         "stems": [
@@ -217,5 +247,6 @@ def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> 
             for one in stems
         ],
         **({"copies": copies} if copies else {}),
-        "outputs": [finite(entry_json(entry)) for entry in entries],
+        "outputs": [finite(entry_json(entry)) for entry in home.ledger.outputs(which)],
+        "outputs_total": home.ledger.count_outputs(which),
     }

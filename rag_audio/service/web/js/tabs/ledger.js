@@ -27,10 +27,10 @@ export function show(place) {
   async function load(before = null, rows = []) {
     const asked = by.value ? words.value.trim() : "";
     try {
-      const page = await get(`/v1/outputs${query({ [by.value || "artist"]: asked, before, limit: PAGE })}`);
+      const page = await get(`/v1/outputs${query({ [by.value || "artist"]: asked, before, limit: PAGE, count: before === null })}`);
       if (over) return;
       const all = [...rows, ...page.outputs];
-      count.textContent = `${page.total} ${page.total === 1 ? "output" : "outputs"}${asked ? ` of ${asked}` : ""}`;
+      if (before === null) count.textContent = `${page.total} ${page.total === 1 ? "output" : "outputs"}${asked ? ` of ${asked}` : ""}`;
       put(list, all.length ? outputs(all) : state("No output", by.value ? "This source went into none." : "What is generated is written down here, for ever."),
         page.next && button("Show more", () => load(page.next, all)));
     } catch (problem) {
@@ -97,7 +97,7 @@ function revoking(done) {
         } catch (problem) { put(answer, problemNotice(problem)); }
       }, { class: "main" });
       put(answer, h("div", { class: "notice warn" },
-        h("p", {}, `This stops ${found.stems.length} ${found.stems.length === 1 ? "stem" : "stems"} from being used, at once. ${found.outputs.length} ${found.outputs.length === 1 ? "output was" : "outputs were"} made with them.`),
+        h("p", {}, `This stops ${found.stems.length} ${found.stems.length === 1 ? "stem" : "stems"} from being used, at once. ${found.outputs_total} ${found.outputs_total === 1 ? "output was" : "outputs were"} made with them.`),
         h("details", {}, h("summary", {}, "Which"), h("p", {}, `Stems: ${found.stems.map((one) => one.title || one.path).join(", ") || "none"}`), h("p", {}, `Outputs: ${found.outputs.map((one) => one.output).join(", ") || "none"}`)),
         h("div", { class: "row" }, sure, button("Leave it", () => put(answer)))));
     } catch (problem) {

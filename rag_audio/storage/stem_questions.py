@@ -1,0 +1,225 @@
+"""Questions about stems that are answered without listing a library: see :mod:`.stem_rows`.
+
+``libraries`` are the ids of those that are looked through; None: all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_
+
+from rag_audio.domain import Stem, StemKind, names
+from rag_audio.domain.codec import decode
+from rag_audio.domain.holdings import FACETS, MOST_VALUES, PageEnd, StemPage, StemQuery
+from rag_audio.storage.database import in_parts
+from rag_audio.storage.rights_tables import conflicts, files
+from rag_audio.storage.stem_rows import stem_tags, stems
+
+_AFTER_HEX = "g"
+_DOCUMENTS = select(stems.c.library, stems.c.stem_id, files.c.stem).join(
+    files, and_(files.c.library == stems.c.library, files.c.path == stems.c.path)
+)
+_Libraries = Collection[str] | None
+
+
+def stem_of(text: str) -> Stem:
+    """The stem of a file's row."""
+    return decode(Stem, json.loads(text))
+
+
+def seen(query: Select[Any], libraries: _Libraries) -> Select[Any]:
+    """A query of ``stems``, of some libraries alone."""
+    return query if libraries is None else query.where(stems.c.library.in_(sorted(libraries)))
+
+
+def read(
+    db: Connection, libraries: _Libraries, *where: ColumnElement[bool], most: int | None = None
+) -> list[Stem]:
+    """Stems that meet conditions, by library and path."""
+    query = seen(_DOCUMENTS.where(*where), libraries)
+    query = query.order_by(stems.c.library, stems.c.path) if most is None else query.limit(most)
+    found = [stem_of(row.stem) for row in db.execute(query)]
+    # Databases sort texts in their own ways.
+    return sorted(found, key=lambda stem: (stem.library, stem.path))
+
+
+def by_artist(db: Connection, artist: str, libraries: _Libraries) -> list[Stem]:
+    """All of an artist (:func:`rag_audio.domain.names.same`)."""
+    return read(db, libraries, stems.c.artist == names.exact(artist))
+
+
+def by_ids(db: Connection, ids: Iterable[str], libraries: _Libraries) -> list[Stem]:
+    """The first copy of each in every library."""
+    found: list[Stem] = []
+    for some in in_parts(sorted(set(ids))):
+        found += read(db, libraries, stems.c.stem_id.in_(some))
+    return found
+
+
+def by_license(db: Connection, key: str, libraries: _Libraries) -> list[Stem]:
+    """Those that a license claims, whether it holds or not."""
+    own, claimed = _license(key, libraries)
+    return read(db, libraries, or_(own, claimed))
+
+
+def with_prefix(db: Connection, prefix: str, libraries: _Libraries, most: int) -> list[Stem]:
+    """Some of the stems whose ids start so."""
+    return read(db, libraries, _begins_with(prefix), most=most)
+
+
+def _begins_with(prefix: str) -> ColumnElement[bool]:
+    return and_(stems.c.stem_id >= prefix, stems.c.stem_id < prefix + _AFTER_HEX)
+
+
+def ids_with_prefix(
+    db: Connection, prefix: str, libraries: _Libraries, most: int
+) -> tuple[list[str], int]:
+    """The ids that start so: the first of them, and how many there are."""
+    query = seen(select(stems.c.stem_id).where(_begins_with(prefix)).distinct(), libraries)
+    ids = list(db.execute(query.order_by(stems.c.stem_id).limit(most)).scalars())
+    if len(ids) < most:
+        return ids, len(ids)
+    return ids, int(db.execute(select(func.count()).select_from(query.subquery())).scalar_one())
+
+
+def revoked_among(db: Connection, ids: Collection[str], libraries: _Libraries) -> set[str]:
+    """Those stems that are revoked by their id, their artist or their license; of contested ones
+    the conflict tells."""
+    found: set[str] = set()
+    for some in in_parts(sorted(ids)):
+        these = (stems.c.stem_id.in_(some), stems.c.contested == 0, stems.c.revoked != 0)
+        found.update(db.execute(seen(select(stems.c.stem_id).where(*these), libraries)).scalars())
+    return found
+
+
+def may_be_revoked(
+    db: Connection, libraries: _Libraries, kind: StemKind | None, ids: Collection[str] | None
+) -> Select[Any]:
+    """Asks for the stems that are marked as revoked, of a kind, or among ids."""
+    query = seen(_DOCUMENTS.where(stems.c.revoked != 0), libraries)
+    if kind is not None:
+        query = query.where(stems.c.kind == kind.value)
+    if ids is not None:
+        query = query.where(stems.c.stem_id.in_(sorted(ids)))
+    return query.order_by(stems.c.stem_id, stems.c.library)
+
+
+def under_licenses(
+    db: Connection, keys: Collection[str], libraries: _Libraries, most: int
+) -> list[Stem]:
+    """Some stems, not contested and not revoked, under any of some licenses."""
+    found: list[Stem] = []
+    for key in sorted(keys):
+        if len(found) >= most:
+            break
+        own = (_own_license(key), stems.c.contested == 0, stems.c.revoked == 0)
+        found += read(db, libraries, *own, most=most - len(found))
+    return found
+
+
+def held(db: Connection, ids: Collection[str], libraries: _Libraries) -> set[tuple[str, str]]:
+    """(library, id) of those stems that there are."""
+    found: set[tuple[str, str]] = set()
+    for some in in_parts(sorted(ids)):
+        query = select(stems.c.library, stems.c.stem_id).where(stems.c.stem_id.in_(some))
+        found.update(db.execute(seen(query, libraries)).tuples())
+    return found
+
+
+def page(
+    db: Connection, query: StemQuery, libraries: _Libraries, after: PageEnd | None, limit: int
+) -> StemPage:
+    """The stems that a query is about, in order of id and library."""
+    wanted = seen(_DOCUMENTS.where(*_conditions(query, libraries)), libraries)
+    if after is not None and after.library is None:
+        wanted = wanted.where(stems.c.stem_id > after.id)
+    elif after is not None:
+        here = tuple_(stems.c.stem_id, stems.c.library)
+        wanted = wanted.where(here > tuple_(after.id, after.library))
+    ordered = wanted.order_by(stems.c.stem_id, stems.c.library).limit(limit + 1)
+    rows: Sequence[Any] = db.execute(ordered).all()
+    following = None
+    if len(rows) > limit:
+        last, next_ = rows[limit - 1], rows[limit]
+        between = last.library if last.stem_id == next_.stem_id else None
+        following = PageEnd(last.stem_id, between)
+    return StemPage(tuple(stem_of(row.stem) for row in rows[:limit]), following)
+
+
+def count(db: Connection, query: StemQuery, libraries: _Libraries) -> int:
+    """How many stems a query is about."""
+    wanted = seen(select(func.count()).select_from(stems), libraries)
+    return int(db.execute(wanted.where(*_conditions(query, libraries))).scalar_one())
+
+
+def facets(
+    db: Connection, query: StemQuery, libraries: _Libraries
+) -> dict[str, list[tuple[str, int]]]:
+    """The most frequent values of the stems that a query is about, with how many have each."""
+    columns: dict[str, ColumnElement[str]] = {name: stems.c[name] for name in FACETS[:-1]}
+    columns["license"] = stems.c.library + "/" + stems.c.license
+    number = func.count().label("stems")
+    found = {}
+    for name in FACETS:
+        value = columns.get(name, stem_tags.c.tag)
+        asked: Any = select(value.label("value"), number)
+        wanted = seen(asked, libraries).where(value != "")
+        if name not in columns:
+            same = and_(
+                stem_tags.c.library == stems.c.library, stem_tags.c.stem_id == stems.c.stem_id
+            )
+            wanted = wanted.select_from(stems).join(stem_tags, same)
+        wanted = wanted.where(*_conditions(query, libraries)).group_by(value)
+        ordered = wanted.order_by(number.desc(), value).limit(MOST_VALUES)
+        found[name] = [(row.value, row.stems) for row in db.execute(ordered)]
+    return found
+
+
+def _conditions(query: StemQuery, libraries: _Libraries) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if query.text:
+        found.append(stems.c.caption.contains(names.fold(query.text), autoescape=True))
+    if query.artists is not None:
+        found.append(stems.c.artist.in_([names.exact(one) for one in query.artists]))
+    if query.license is not None:
+        found.append(or_(*_license(query.license, libraries)))
+    if query.tag is not None:
+        wanted = stem_tags.alias()  # the facet of tags reads the table as well
+        tagged = select(wanted.c.stem_id).where(
+            wanted.c.folded == query.tag.casefold(),
+            wanted.c.library == stems.c.library,
+            wanted.c.stem_id == stems.c.stem_id,
+        )
+        found.append(tagged.exists())
+    if query.key is not None:
+        found.append(stems.c.key == query.key)
+    if query.kind is not None:
+        found.append(stems.c.kind == query.kind.value)
+    if query.bpm_min is not None:
+        found.append(stems.c.bpm >= query.bpm_min)
+    if query.bpm_max is not None:
+        found.append(stems.c.bpm <= query.bpm_max)
+    return found
+
+
+def _own_license(named: str) -> ColumnElement[bool]:
+    library, slash, id_ = named.partition("/")
+    whole = and_(stems.c.library == library, stems.c.license == id_)
+    return or_(whole, stems.c.license == named) if slash else stems.c.license == named
+
+
+def _license(named: str, libraries: _Libraries) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Stems under a license, by its key or id; and those that it claims among others."""
+    library, _, id_ = named.partition("/")
+    claims = select(conflicts.c.stem_id).where(
+        or_(
+            conflicts.c.license == named,
+            and_(conflicts.c.library == library, conflicts.c.license == id_),
+        )
+    )
+    if libraries is not None:
+        claims = claims.where(conflicts.c.library.in_(sorted(libraries)))
+    return _own_license(named), and_(stems.c.contested == 1, stems.c.stem_id.in_(claims))
