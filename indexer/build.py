@@ -191,17 +191,24 @@ class _Indexing:
 
         Where that one dies, this one closes the run.
         """
-        run = self._others_run()
-        if run is None:
-            return self._report(Tally())
-        state = RunState.of_json(run.document)
-        if state.space != self._embedder.space:
-            raise BackendError(
-                f"library {self.spec.id} is being indexed with another embedder",
-                hint="join it with the same RAG_AUDIO_EMBEDDER and the same model",
-            )
-        if self._progress is not None:
-            self._progress.started(state.files, state.skipped)
+        own: list[Tally] = []
+        while (run := self._others_run()) is not None:
+            state = RunState.of_json(run.document)
+            if state.space != self._embedder.space:
+                raise BackendError(
+                    f"library {self.spec.id} is being indexed with another embedder",
+                    hint="join it with the same RAG_AUDIO_EMBEDDER and the same model",
+                )
+            if self._progress is not None:
+                self._progress.started(state.files, state.skipped)
+            finished = self._help(run, state)
+            if isinstance(finished, IndexReport):
+                return finished
+            own += finished
+        return self._report(total(own))
+
+    def _help(self, run: Run, state: RunState) -> list[Tally] | IndexReport:
+        """Work on a run until it is closed; the report where this process closed it."""
         own = self._work(run, state, state.files - state.skipped)
         while (left := self._shards.left(self.spec.id, run.id)) is not None:
             with ExitStack() as stack:
@@ -215,7 +222,7 @@ class _Indexing:
                 if self._shards.left(self.spec.id, run.id) is not None:
                     self._wait(run, state, own)
                     return self._close(run, state)
-        return self._report(total(own.values()))
+        return list(own.values())
 
     def _others_run(self) -> Run | None:
         """The run that another process has planned, as soon as it has; None: it has ended."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Connection
 
 from indexer.batches import embedded
 from indexer.derived_tags import TagListener
@@ -117,6 +119,18 @@ class Copies:
         return min(copies, key=lambda copy: standing(copy, conflict))
 
 
+class Lease(Protocol):
+    """Whether this process may still write what it measured."""
+
+    def check(self, db: Connection | None = None) -> None:
+        """Whether it may, until the transaction ends that is given.
+
+        Raises:
+            BackendUnavailable: another process does the work now.
+        """
+        ...
+
+
 class Committer:
     """Writes measured files of one library.
 
@@ -140,10 +154,15 @@ class Committer:
         self._catalogue, self._on, self._absent = catalogue, on, absent
         self._listener = TagListener(embedder)
 
-    def commit(self, items: Sequence[MeasuredItem]) -> list[tuple[str, FileOutcome]]:
+    def commit(
+        self, items: Sequence[MeasuredItem], lease: Lease | None = None
+    ) -> list[tuple[str, FileOutcome]]:
         """Write some files; what comes before is durable before what comes after.
 
         Committing the same again changes nothing.
+
+        Args:
+            lease: looked at before points are written, and together with the rows.
 
         Returns:
             What became of each file, in the order of the items.
@@ -158,7 +177,7 @@ class Committer:
             (one.planned.path, self._take(one, rows.get(one.planned.path), copies, batch))
             for one in items
         ]
-        self._write(batch, copies)
+        self._write(batch, copies, lease)
         for (_, outcome), item in zip(done, items, strict=True):
             item.tally.count(outcome)
         return done
@@ -256,7 +275,7 @@ class Committer:
         if is_known:
             batch.replaced.add(stem.id)
 
-    def _write(self, batch: _Batch, copies: Copies) -> None:
+    def _write(self, batch: _Batch, copies: Copies, lease: Lease | None) -> None:
         made = embedded(self._embedder, batch.sounds)
         for id_, vectors in made.items():
             batch.vectors[id_] = (batch.sounds[id_][0], vectors)
@@ -264,13 +283,16 @@ class Committer:
         for state, result, _ in batch.states:
             states.append(self._tagged(state, result, batch))
             copies.put(states[-1], state)
+        if lease is not None:
+            lease.check()
         self._put(batch, copies)
         self._holdings.remove(sorted(batch.without_points))
         for state, (_, _, tally) in zip(states, batch.states, strict=True):
             if state.stem.id not in batch.vectors:
                 anew = state.path in tally.refreshed
                 self._holdings.relabel(copies.stem(state.stem.id), anew=anew)
-        self._catalogue.put_files(self._spec.id, states, batch.landmarks)
+        unless = None if lease is None else lease.check
+        self._catalogue.put_files(self._spec.id, states, batch.landmarks, unless)
 
     def _tagged(self, state: FileState, outcome: FileOutcome, batch: _Batch) -> FileState:
         """A file that was measured, with what the embedder hears where nobody wrote what it is."""

@@ -14,9 +14,10 @@ from typing import Any
 from indexer.facts import basis_of
 from indexer.licenses import Declared, LibrarySpec
 from indexer.measure import MEASURED_BY, MeasureJob
+from indexer.name_hints import hints_of
 from indexer.scan import FoundFile
 from indexer.stems_csv import Metadata
-from rag_audio.domain import Key, License, Rights, Stem
+from rag_audio.domain import Key, License, Rights, SampleType, Stem
 from rag_audio.domain.stems import AnalysisScope, FileState
 from rag_audio.errors import LibraryError
 
@@ -222,8 +223,9 @@ class JobMaker:
         return cls(root=spec.root, **options)
 
     def job(self, planned: PlannedFile) -> MeasureJob:
-        """What is to be measured of a file: tempo and key where nobody declared them."""
+        """What is to be measured of a file: tempo, key and sample type where nobody says them."""
         full = self.analysis is AnalysisScope.FULL
+        is_loop = hints_of(planned.path).sample_type is SampleType.LOOP
         return MeasureJob(
             file=self.root / planned.path,
             size=planned.candidate.size,
@@ -239,4 +241,5 @@ class JobMaker:
             tempo=full and planned.declared.bpm is None,
             key=full and planned.declared.key is None,
             sample_type=full,
+            is_named_loop=is_loop and planned.declared.bpm is not None,
         )

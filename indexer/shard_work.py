@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
 
 from indexer.commit import Committer, MeasuredItem
 from indexer.engines import Engine
@@ -28,7 +30,7 @@ class Batching:
     files: int
 
 
-@dataclass
+@dataclass(eq=False)
 class _Lease:
     """A shard that this process works on.
 
@@ -41,6 +43,18 @@ class _Lease:
     waiting: int
     tally: Tally = field(default_factory=Tally)
     is_lost: bool = False
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The leases of shards that are written together: :class:`.Lease`."""
+
+    shards: SqlShards
+    held: list[Shard]
+
+    def check(self, db: Connection | None = None) -> None:
+        """Whether all of them are still held, and keep them."""
+        self.shards.renew(self.held, db)
 
 
 _Tag = tuple[_Lease, PlannedFile]
@@ -108,23 +122,28 @@ class ShardWorker:
         leases = list({id(lease): lease for lease, _ in batch}.values())
         for lease in leases:
             self._renew(lease)
-        items = [item for lease, item in batch if not lease.is_lost]
-        for lease, item in batch:
-            if lease.is_lost and isinstance(item.outcome, MeasuredFile):
-                discard(item.outcome.sound)
-        if not items:
+        held = [(lease, item) for lease, item in batch if not lease.is_lost]
+        _discard(item for lease, item in batch if lease.is_lost)
+        if not held:
             return
-        for path, outcome in self._committer.commit(items):
+        shards = [lease.shard for lease in leases if not lease.is_lost]
+        try:
+            done = self._committer.commit([item for _, item in held], _Held(self._shards, shards))
+        except ShardLost:
+            self._abandon(leases)
+            _discard(item for _, item in held)
+            return
+        for path, outcome in done:
             self._tell(path, outcome)
-        for lease, _ in batch:
+        for lease, _ in held:
             lease.waiting -= 1
         for lease in leases:
-            if not lease.waiting and not lease.is_lost:
+            if not lease.waiting:
                 self._finish(lease)
 
     def _finish(self, lease: _Lease) -> None:
-        with self._guard:
-            self._leases.remove(lease)
+        if not self._let_go(lease):
+            return
         with suppress(ShardLost):  # whoever has it now commits the same
             self._shards.finish(lease.shard, lease.tally.to_json())
             self.finished[lease.shard.number] = lease.tally
@@ -135,9 +154,23 @@ class ShardWorker:
         try:
             self._shards.renew([lease.shard])
         except ShardLost:
+            self._let_go(lease)
             lease.is_lost = True
-            with self._guard, suppress(ValueError):
-                self._leases.remove(lease)
+
+    def _abandon(self, leases: list[_Lease]) -> None:
+        """Leave shards to others: one of them was lost while they were written together."""
+        for lease in leases:
+            self._let_go(lease)
+            lease.is_lost = True
+        self._shards.give_back([lease.shard for lease in leases])
+
+    def _let_go(self, lease: _Lease) -> bool:
+        """Keep a lease no longer; whether it was kept."""
+        with self._guard:
+            if lease not in self._leases:
+                return False
+            self._leases.remove(lease)
+            return True
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -166,3 +199,10 @@ class ShardWorker:
     def _tell(self, path: str, outcome: FileOutcome) -> None:
         if self._progress is not None:
             self._progress.advanced(path, outcome)
+
+
+def _discard(items: Iterable[MeasuredItem]) -> None:
+    """Delete what waits on disk of files that are not written here."""
+    for item in items:
+        if isinstance(item.outcome, MeasuredFile):
+            discard(item.outcome.sound)

@@ -10,7 +10,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -251,17 +251,22 @@ class SqlCatalogue:
         library: str,
         files: Iterable[FileState],
         landmarks: Mapping[str, Landmarks] | None = None,
+        unless: Callable[[Connection], None] | None = None,
     ) -> None:
         """Insert or replace by path, in one transaction.
 
         Args:
             landmarks: of stems among these files, by id; of others they stay as they are.
+            unless: called in the transaction before anything is written; where it raises, nothing
+                is.
         """
         states = {state.path: state for state in files}
         rows = {path: _row_of(library, state) for path, state in states.items()}
         if not rows:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
+            if unless is not None:
+                unless(connection)
             landmark_rows.put(connection, landmarks or {})
             for some in in_parts(list(rows)):
                 these = (_files.c.library == library, _files.c.path.in_(some))

@@ -165,15 +165,22 @@ class SqlShards(SqlStore):
             )
         return Shard(library, int(row.number), run, token, _unpacked(row.manifest))
 
-    def renew(self, shards: Sequence[Shard]) -> None:
+    def renew(self, shards: Sequence[Shard], db: Connection | None = None) -> None:
         """Keep shards for as long as a lease lasts.
+
+        Args:
+            db: a transaction that writes what was made of them. Nobody can lease them until it has
+                ended, so that it writes nothing over what their next worker wrote.
 
         Raises:
             ShardLost: one of them is not held any more.
         """
-        with writing(self._engine) as db:
-            for shard in shards:
-                self._held(db, shard, lease_until=_now(db) + self.lease_s)
+        if db is None:
+            with writing(self._engine) as own:
+                self.renew(shards, own)
+            return
+        for shard in shards:
+            self._held(db, shard, lease_until=_now(db) + self.lease_s)
 
     def finish(self, shard: Shard, result: dict[str, Any]) -> None:
         """All of a shard is written. Raises as :meth:`renew`."""
