@@ -1,12 +1,14 @@
 """Files a second of the indexer, part by part, and whether all engines make the same index.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/bench_indexing.py --files 500 --seconds 30 \\
+    PYTHONPATH=. python benchmarks/bench_indexing.py --files 500 --seconds 30 \\
         --before ../before --parts local declared ray ray-cluster
 
 The files are notes, chords and drums made here, stereo at 44.1 kHz. ``local`` declares neither
 tempo nor key, ``declared`` both. Each is indexed into an empty home with the embedded models by a
 process of its own; ``--before`` names a checkout of an older release, which indexes the same files
-in the same run with its own code, turn about. ``ray`` is one machine; ``ray-cluster`` is three
+in the same run with its own code, turn about, ``--rounds`` times. Told are files a second in all,
+and from the first that was written on (without the start of workers), and the processor seconds of
+all processes for a file. The start of Ray is told apart. ``ray`` is one machine; ``ray-cluster`` is three
 nodes, of which one is killed twice and put back. Every index is compared with that of ``local`` or
 ``declared``: ids, payloads, and the largest difference of a vector.
 """
@@ -40,17 +42,34 @@ uses = ["prompt", "init_audio", "style"]
 territories = ["WORLD"]
 """
 _RUN = """
-import json, sys, time
+import json, resource, sys, time
 from pathlib import Path
 import rag_audio
 root, home = Path(sys.argv[1]), sys.argv[2]
 workers, more = int(sys.argv[3]), json.loads(sys.argv[4])
+class Told:
+    times = []
+    def started(self, files, skipped): pass
+    def advanced(self, path, outcome): self.times.append(time.monotonic())
+def cpu():
+    both = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, both))
 with rag_audio.open(home) as it:
     it.home.embedder.embed_text(["warm"])
-    began = time.monotonic()
-    report = it.index(root, workers=workers, **more)
-    wall = time.monotonic() - began
-print(json.dumps({"wall_s": wall, "indexed": report.indexed, "segments": report.segments}))
+    start = 0.0
+    if more.get("engine") == "ray":
+        import ray
+        from indexer.engines.ray import connect
+        began = time.monotonic()
+        connect(ray)
+        start = time.monotonic() - began
+    began, before = time.monotonic(), cpu()
+    report = it.index(root, workers=workers, progress=Told(), **more)
+    wall, used = time.monotonic() - began, cpu() - before
+later = [one for one in Told.times if one > Told.times[0] + 0.05]
+steady = len(later) / (later[-1] - Told.times[0]) if later else 0.0
+print(json.dumps({"wall_s": wall, "cpu_s": used, "steady": steady, "start_s": start,
+                  "indexed": report.indexed, "segments": report.segments}))
 """
 _DUMP = """
 import sys
@@ -102,9 +121,7 @@ def make_library(root: Path, files: int, seconds: float, *, declared: bool, soun
 def python(code: str, *given: str, checkout: Path | None = None) -> str:
     """What a program prints that uses this code, or that of a checkout."""
     where = str(checkout or Path(__file__).resolve().parents[1])
-    environment = {**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1"}
-    if checkout is not None:
-        environment.pop("OMP_NUM_THREADS")
+    environment = {**os.environ, "PYTHONPATH": where}
     made = subprocess.run(
         [sys.executable, "-P", "-c", code, *given],
         env=environment,
@@ -177,6 +194,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--before", type=Path)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--kill-after", type=float, default=20.0)
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "bench-indexing"
@@ -200,32 +218,52 @@ def run_part(part: str, asked: argparse.Namespace, work: Path) -> None:
     if not root.is_dir():
         sounds = asked.folder / "sounds"
         make_library(root, asked.files, asked.seconds, declared=declared, sounds=sounds)
-    home = work / f"home-{part}"
+    home, other = work / f"home-{part}", work / "home-other"
     if part == "ray-cluster":
         with cluster_that_loses_nodes(3, 1, asked.kill_after) as killed:
-            found = index(root, home, asked.workers, engine="ray")
-        tell(part, asked.files, found, f"nodes killed: {len(killed)}")
-    else:
-        more = {"ray": {"engine": "ray"}, "none": {"analysis": "none"}}.get(part, {})
+            tell(part, asked.files, index(root, home, asked.workers, engine="ray"))
+        print(f"{part}: nodes killed: {len(killed)}", flush=True)
+        index(root, other, asked.workers)
+        print(f"{part}: {compare(home, other, work)}", flush=True)
+        return
+    more = {"ray": {"engine": "ray"}, "none": {"analysis": "none"}}.get(part, {})
+    beside = asked.before.resolve() if part in ("local", "declared") and asked.before else None
+    name = "local" if part == "ray" else "before"
+    ratios = []
+    for _ in range(asked.rounds):
         found = index(root, home, asked.workers, **more)
         tell(part, asked.files, found)
-    if part in ("local", "declared") and asked.before is not None:
-        old = index(root, work / "home-before", asked.workers, asked.before.resolve())
-        tell(f"{part}, before", asked.files, old)
-        print(f"{part}: {old['wall_s'] / found['wall_s']:.2f} × the rate of before", flush=True)
-        print(f"{part}: {compare(home, work / 'home-before', work)}", flush=True)
-    if part.startswith("ray"):
-        like = work / "home-local"
-        if not like.is_dir():
-            index(root, like, asked.workers)
-        print(f"{part}: {compare(home, like, work)}", flush=True)
+        if part == "ray" or beside is not None:
+            like = index(root, other, asked.workers, beside)
+            tell(f"{part}, {name}", asked.files, like)
+            ratios.append(ratio(found, like))
+    for what, values in zip(_RATIOS, np.array(ratios).T, strict=False):
+        print(f"{part}: {np.median(values):.2f} × {name} by {what}", flush=True)
+    if ratios:
+        print(f"{part}: {compare(home, other, work)}", flush=True)
 
 
-def tell(part: str, files: int, found: dict[str, Any], more: str = "") -> None:
+_RATIOS = ("files a second in all", "files a second without the start", "files a processor second")
+
+
+def ratio(found: dict[str, Any], like: dict[str, Any]) -> list[float]:
+    """By how much one run is faster than another."""
+    return [
+        like["wall_s"] / found["wall_s"],
+        found["steady"] / max(like["steady"], 1e-9),
+        like["cpu_s"] / found["cpu_s"],
+    ]
+
+
+def tell(part: str, files: int, found: dict[str, Any]) -> None:
     """One line."""
-    rate = files / found["wall_s"]
-    line = f"{part}: {found['indexed']} files in {found['wall_s']:.1f} s, {rate:.2f} files/s"
-    print(line + (f", {more}" if more else ""), flush=True)
+    start = f", Ray started in {found['start_s']:.1f} s" if found["start_s"] else ""
+    print(
+        f"{part}: {found['indexed']} files in {found['wall_s']:.1f} s, "
+        f"{files / found['wall_s']:.2f} files/s, {found['steady']:.2f} without the start, "
+        f"{found['cpu_s'] / files:.3f} processor s a file{start}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

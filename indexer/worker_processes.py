@@ -82,7 +82,7 @@ class MeasuringProcesses:
         self._blob = _portable(render)
         self._time_limit_s = time_limit_s
         first = pickle.dumps(embedder) + (self._blob or pickle.dumps(None))
-        self._processes = ChildPool(workers, lambda: _Measurer(first))
+        self._processes = ChildPool(workers, lambda: _Measurer(first, workers))
         self._threads = ThreadPoolExecutor(workers, "decoder") if workers else None
         self._ahead = workers * _AHEAD
 
@@ -141,11 +141,11 @@ class MeasuringProcesses:
 class _Measurer(Child):
     """A worker process that measures files, and what it leaves of a crash."""
 
-    def __init__(self, render: bytes) -> None:
+    def __init__(self, render: bytes, workers: int) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         super().__init__(
             "indexer.worker_processes",
-            {**os.environ, **ffmpeg.environment()},
+            {**_threads_each(workers), **os.environ, **ffmpeg.environment()},
             options=("-X", "faulthandler"),
             errors=self._errors,
         )
@@ -180,6 +180,11 @@ class _Measurer(Child):
     def close(self) -> None:
         super().close()
         self._errors.close()
+
+
+def _threads_each(workers: int) -> dict[str, str]:
+    """How many threads each of so many processes computes with: together one for each core."""
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
 
 
 def _portable(render: Render) -> bytes | None:

@@ -58,7 +58,7 @@ class RayEngine:
         self._ray = _ray()
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
-            _connect(self._ray)
+            connect(self._ray)
         self._render, self._make = self._ray.put(render), make_embedder
         self._embedders: list[Any] = []
 
@@ -176,7 +176,12 @@ def _processes(render: Render) -> MeasuringProcesses:
 _decoder: MeasuringProcesses | None = None
 
 
-def _connect(ray: Any) -> None:
+def connect(ray: Any) -> None:
+    """Join the cluster of ``RAY_ADDRESS``, or start one here.
+
+    Raises:
+        BackendUnavailable: it cannot be reached.
+    """
     here = os.pathsep.join(path for path in sys.path if path)
     address = os.environ.get("RAY_ADDRESS")
     try:
