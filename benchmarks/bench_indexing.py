@@ -8,9 +8,9 @@ tempo nor key, ``declared`` both. Each is indexed into an empty home with the em
 process of its own; ``--before`` names a checkout of an older release, which indexes the same files
 in the same run with its own code, turn about, ``--rounds`` times. Told are files a second in all,
 and from the first that was written on (without the start of workers), and the processor seconds of
-all processes for a file. The start of Ray is told apart. ``ray`` is one machine; ``ray-cluster`` is three
-nodes, of which one is killed twice and put back. Every index is compared with that of ``local`` or
-``declared``: ids, payloads, and the largest difference of a vector.
+all processes for a file; the start of Ray is told apart. ``ray`` is one machine, beside ``local``;
+``ray-cluster`` is three nodes, of which one is killed twice and put back. Of every two indexes ids,
+payloads and the largest difference of a vector are compared.
 """
 
 from __future__ import annotations
