@@ -187,8 +187,10 @@ class ReadySound:
             tone = sum(np.sin(2 * np.pi * f * at) for f in rng.uniform(80, 2000, 6)) / 12
             tone = tone * (0.4 + 0.6 * np.exp(-4 * (at % 0.5))) + 0.02 * rng.standard_normal(frames)
             found.append(
-                Audio(np.repeat(tone[None].astype(np.float32), self.info.channels, 0),
-                      self.info.sample_rate)
+                Audio(
+                    np.repeat(tone[None].astype(np.float32), self.info.channels, 0),
+                    self.info.sample_rate,
+                )
             )
         return tuple(found)
 

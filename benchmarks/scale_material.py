@@ -163,9 +163,7 @@ def open_home(folder: Path) -> Workspace:
 def artist_name(number: int) -> str:
     """An invented name, another for every number."""
     rng = np.random.default_rng([7, number])
-    first, second = (
-        "".join(rng.choice(_SYLLABLES, int(rng.integers(2, 4)))) for _ in range(2)
-    )
+    first, second = ("".join(rng.choice(_SYLLABLES, int(rng.integers(2, 4)))) for _ in range(2))
     return f"{first.title()} {second.title()} {_roman(number)}"
 
 
@@ -308,7 +306,9 @@ def build(folder: Path, scale: Scale, say: Say) -> dict[str, float]:
             if known.get(part) == size:
                 continue
             if known.get(part) is not None:
-                raise SystemExit(f"{folder} holds {known[part]} of {part}: remove it, or name {size}")
+                raise SystemExit(
+                    f"{folder} holds {known[part]} of {part}: remove it, or name {size}"
+                )
             began = time.perf_counter()
             _BUILDERS[part](opened, maker, folder, say)
             known[part] = size
@@ -453,4 +453,3 @@ def _roman(number: int) -> str:
         number, rest = divmod(number - 1, 26)
         letters = chr(ord("a") + rest) + letters
     return letters.title()
-

@@ -1,43 +1,45 @@
-"""Files that are measured and wait to be written, and the vectors of their sounds."""
+"""Vectors of sounds, and files that are measured, with the vectors of their windows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index_points import clips, windows
-from indexer.long_sounds import SpooledSound
-from indexer.report import FileOutcome
-from rag_audio.domain import Audio, Stem
-from rag_audio.domain.landmarks import Landmarks
+from indexer.long_sounds import SpooledSound, discard
+from indexer.measure import MeasuredFile, MeasureJob, Outcome, Render, measure
+from rag_audio.domain import Audio
 from rag_audio.domain.ports import Embedder
-from rag_audio.domain.stems import FileState
 from rag_audio.errors import BackendError
 
 _EMBEDDED_AT_ONCE = 256
 """Of a batch, windows whose sound is in memory at once."""
 
-Sounds = Mapping[str, tuple[Stem, Audio | SpooledSound]]
-"""By id of the stem."""
+Sounds = Mapping[str, tuple[float, Audio | SpooledSound]]
+"""Length of the stem in seconds, and its sound, by id of the stem."""
 
 
-@dataclass
-class Batch:
-    """Files that are measured and not yet written.
+def prepare(job: MeasureJob, render: Render, embedder: Embedder) -> Outcome:
+    """Measure one file and embed its windows: all that can be done to it without the home.
 
-    Attributes:
-        sounds, landmarks: of those stems that need them, by id.
-        windows: of all sounds together.
+    It needs nothing but the file, and what it gives can be sent to another process: facts, vectors
+    and landmarks, and no sound.
+
+    Raises:
+        BackendError: the embedder failed.
     """
-
-    states: list[tuple[FileState, FileOutcome]] = field(default_factory=list)
-    sounds: dict[str, tuple[Stem, Audio | SpooledSound]] = field(default_factory=dict)
-    landmarks: dict[str, Landmarks] = field(default_factory=dict)
-    windows: int = 0
+    outcome = measure(job, render)
+    if not isinstance(outcome, MeasuredFile) or outcome.sound is None:
+        return outcome
+    try:
+        made = embedded(embedder, {outcome.stem: (outcome.duration_s, outcome.sound)})
+    finally:
+        discard(outcome.sound)
+    return replace(outcome, sound=None, vectors=made[outcome.stem])
 
 
 def embedded(embedder: Embedder, sounds: Sounds) -> dict[str, NDArray[np.float32]]:
@@ -47,11 +49,13 @@ def embedded(embedder: Embedder, sounds: Sounds) -> dict[str, NDArray[np.float32
         BackendError: the embedder gave something else.
     """
     window_s = embedder.window_s
-    all_clips = (clip for stem, sound in sounds.values() for clip in clips(stem, sound, window_s))
+    all_clips = (
+        clip for length, sound in sounds.values() for clip in clips(length, sound, window_s)
+    )
     made = []
     while some := list(islice(all_clips, _EMBEDDED_AT_ONCE)):
         made.append(_vectors(embedder, some))
-    counts = [len(windows(stem.duration_s, window_s)) for stem, _ in sounds.values()]
+    counts = [len(windows(length, window_s)) for length, _ in sounds.values()]
     parts = np.split(np.concatenate(made), np.cumsum(counts)[:-1]) if made else []
     return dict(zip(sounds, parts, strict=True))
 

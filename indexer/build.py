@@ -1,7 +1,10 @@
 """Bring the index up to date with a library.
 
 A run reconciles three things: the files with their declared licenses, the catalogue's rows, and the
-points in the index. It holds at every moment that
+points in the index. One process, which holds the library, scans it and makes a plan
+(:mod:`indexer.plan`), which is written down in shards; this process and any others measure the
+files of the shards and commit them (:mod:`indexer.shard_work`, :mod:`indexer.commit`); who holds
+the library when all are done closes the run. It holds at every moment that
 
 * a row is written only after its points are durable in the index, and together with the landmarks
   by which its stem is recognised in foreign sound;
@@ -14,73 +17,74 @@ points in the index. It holds at every moment that
 * a refresh replaces what was measured of unchanged files and removes nothing: the vectors are those
   of the same bytes, and a file that cannot be measured now keeps what is known of it.
 
-So a run that was killed anywhere leaves nothing that the next one does not bring to the same end.
+A process that dies leaves its shards to the others, and files that are committed twice are the same
+as files that are committed once. So a run that was killed anywhere leaves nothing that the next one
+does not bring to the same end.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from indexer.batches import Batch, embedded
-from indexer.derived_tags import TagListener
-from indexer.facts import basis_of, facts_of
-from indexer.index_points import (
-    Holdings,
-    claims_of,
-    local_conflict,
-    make_stem,
-    points,
-    windows,
-    withheld_files,
-)
+from indexer.commit import REVOKED, UNHEARD, UNREFRESHED, Committer
+from indexer.engines import Engine
+from indexer.index_points import Holdings, withheld_files
 from indexer.junk import by_count
-from indexer.library_toml import decision_on, idle_decisions
-from indexer.licenses import Declared, LibrarySpec, read_library
-from indexer.long_sounds import SpooledSound, discard, waiting_room
-from indexer.measure import (
-    MEASURED_BY,
-    MeasuredFile,
-    MeasureJob,
-    Refused,
-    Render,
-    Unchanged,
-)
-from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
-from indexer.scan import FoundFile
+from indexer.licenses import LibrarySpec, read_library
+from indexer.long_sounds import waiting_room
+from indexer.measure import Render
+from indexer.plan import Held, IndexPlan, JobMaker, plan
+from indexer.report import FileOutcome, IndexProgress, IndexReport, Rejection
+from indexer.run_state import RunState
+from indexer.settling import Settlement, known_paths
+from indexer.shard_work import Batching, ShardWorker
 from indexer.songs import separate_songs
-from indexer.survey import Limits, Survey, kind_without_music, survey
-from indexer.worker_processes import MeasuringProcesses
-from rag_audio.domain import Audio, Rights, Stem
-from rag_audio.domain.clearance import standing
+from indexer.survey import Limits, Survey, survey
+from indexer.tally import Tally, total
+from indexer.worker_processes import MakeEmbedder, MeasuringProcesses
+from rag_audio.domain import Rights
 from rag_audio.domain.conflict_documents import conflicts_json
 from rag_audio.domain.ports import Embedder, StemIndex
-from rag_audio.domain.stems import FileState, WithheldFile
-from rag_audio.errors import BackendError
+from rag_audio.domain.stems import AnalysisScope, EngineName
+from rag_audio.errors import BackendError, BackendUnavailable
 from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.index_shards import Run, SqlShards
 
-__all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
+__all__ = [
+    "REVOKED",
+    "UNHEARD",
+    "UNREFRESHED",
+    "IndexProgress",
+    "IndexReport",
+    "Limits",
+    "Rejection",
+    "index_library",
+]
 
 BATCH_WINDOWS = 64
-"""Windows that wait to be embedded; files are never split over two batches."""
-
-REVOKED = "it was revoked; rag-audio revoke --undo takes that back"
-"""Why a file has no embedding though its license would allow one."""
-
-UNHEARD = "it stays indexed, but would not be recognised in foreign sound: {}"
-"""What is said of a file that a version before indexed, and that cannot be heard now."""
-UNREFRESHED = "it stays indexed as it was measured before: {}"
-"""What is said of a file that a refresh cannot measure."""
-
+"""Windows that wait to be embedded or written; files are never split over two batches."""
 BATCH_FILES = 64
 """Files written to the catalogue at once at most."""
+POLL_S = 0.5
+"""How often a process looks whether others have ended their shards."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the caller asked for."""
+
+    prune: bool
+    workers: int
+    limits: Limits
+    spool: Path | None
+    refresh: bool
+    analysis: AnalysisScope
+    engine: EngineName
+    make_embedder: MakeEmbedder | None
 
 
 def index_library(
@@ -97,6 +101,10 @@ def index_library(
     limits: Limits | None = None,
     spool: Path | None = None,
     refresh: bool = False,
+    analysis: AnalysisScope = AnalysisScope.FULL,
+    engine: EngineName = EngineName.LOCAL,
+    make_embedder: MakeEmbedder | None = None,
+    join: bool = False,
 ) -> IndexReport:
     """Index a licensed library: new and changed files are measured and embedded, others are not.
 
@@ -111,46 +119,41 @@ def index_library(
             files, where nothing removes it.
         refresh: measure unchanged files anew that a release with other measurements indexed. Their
             vectors stay, and no sound is embedded again.
+        analysis: what is estimated of sound.
+        engine: where files are measured.
+        make_embedder: makes ``embedder`` in the workers, which then embed what they measure; it
+            must be a callable that can be pickled. None: this process embeds.
+        join: where another process indexes this library, work on its shards with it. ``prune``,
+            ``on``, ``limits``, ``refresh`` and ``analysis`` are then those of that process, and
+            the report is on the files that this one measured.
 
     Raises:
         LibraryError: the library cannot be read at all, or its id is taken by another folder.
-        BackendUnavailable: another indexer works on this library; it is named.
+        BackendUnavailable: another indexer works on this library, and it was not to be joined; it
+            is named.
         BackendError: the embedder, the index or the database failed. What is written stays
             consistent, and the next run goes on from there.
     """
     began = time.monotonic()
-    spec = read_library(root)
-    with catalogue.claim(spec.id):
-        altered = catalogue.begin(spec.id)
-        catalogue.put_library(spec.id, spec.name, str(spec.root))
-        catalogue.put_licenses(spec.id, spec.licenses.values())
-        moment = on or datetime.now(UTC)
-        run = _IndexRun(spec, embedder, index, catalogue, progress, moment, refresh=refresh)
-        with waiting_room(spool) as room:
-            run.go(limits or Limits(), render, prune=prune, workers=workers, spool=room)
-        catalogue.seal(spec.id)
-    return IndexReport(
-        indexed=run.counts[FileOutcome.INDEXED],
-        skipped=run.counts[FileOutcome.SKIPPED],
-        updated=run.counts[FileOutcome.UPDATED],
-        pruned=run.pruned,
-        segments=run.holdings.segments,
-        rejected=tuple(sorted(set(run.rejected))),
-        seconds=round(time.monotonic() - began, 3),
-        misdeclared=run.misdeclared,
-        conflicts=tuple(conflicts_json(run.rights.conflicts.values(), run.rights, spec.id)),
-        altered=altered,
-        landmarked=run.landmarked,
-        refreshed=len(run.refreshed),
-        outdated=run.outdated,
-        noticed=tuple(sorted(set(run.noticed))),
-        junk=by_count(run.junk),
-        other=by_count(run.other),
+    asked = _Options(
+        prune, workers, limits or Limits(), spool, refresh, analysis, engine, make_embedder
     )
+    indexing = _Indexing(
+        read_library(root), embedder, index, catalogue, progress, render, asked, began
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(catalogue.claim(indexing.spec.id))
+        except BackendUnavailable:
+            if not join:
+                raise
+        else:
+            return indexing.coordinate(on or datetime.now(UTC))
+    return indexing.join()
 
 
-class _IndexRun:
-    """One run over one library."""
+class _Indexing:
+    """This process's part in indexing a library."""
 
     def __init__(
         self,
@@ -159,292 +162,244 @@ class _IndexRun:
         index: StemIndex,
         catalogue: SqlCatalogue,
         progress: IndexProgress | None,
-        on: date,
-        *,
-        refresh: bool,
+        render: Render,
+        asked: _Options,
+        began: float,
     ) -> None:
-        self._on, self._refresh = on, refresh
-        self.rights: Rights = catalogue.rights(None, on)
-        # What is embedded: a claim of another library, and what becomes of it, is not this one's.
-        self._own: Rights = catalogue.rights(None, on, [spec.id])
-        self._spec = spec
-        self._embedder, self._index = embedder, index
-        self._catalogue = catalogue
-        self._progress = progress
-        self._rows = dict(catalogue.files(spec.id))
-        self._paths_of: dict[str, set[str]] = {}
-        for path, row in self._rows.items():
-            self._paths_of.setdefault(row.stem.id, set()).add(path)
-        self.holdings = Holdings(index, spec.id, embedder.window_s)
-        self._listener = TagListener(embedder)
-        self._batch = Batch()
-        self._present: set[str] = set()
-        self._untouched: set[str] = set()
-        self.refreshed: set[str] = set()
-        self.rejected: list[Rejection] = []
-        self.noticed: list[Notice] = list(spec.notices)
-        self.junk: Counter[str] = Counter()
-        self.other: Counter[str] = Counter()
-        self.counts = dict.fromkeys(FileOutcome, 0)
-        self._without_landmarks = catalogue.without_landmarks(spec.id)
-        self.pruned = self.misdeclared = self.landmarked = 0
+        self.spec = spec
+        self._embedder, self._catalogue, self._progress = embedder, catalogue, progress
+        self._render, self._asked, self._began = render, asked, began
+        self._holdings = Holdings(index, spec.id, embedder.window_s)
+        self._settlement = Settlement(spec, self._holdings, catalogue)
+        self._shards: SqlShards = catalogue.index_shards
 
-    def go(self, limits: Limits, render: Render, *, prune: bool, workers: int, spool: Path) -> None:
-        """Do all of it; the attributes then say what was done."""
-        known = self._catalogue.withheld(self._spec.id)
-        found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
-        separate_songs(found, self._spec.root, self._rows.keys() | known.keys())
-        self.rejected += [*found.refused, *found.faults]
-        self.noticed += found.notices
-        self.junk, self.other = found.junk, found.other
-        self.misdeclared = found.misdeclared
-        self._present = set(found.accepted)
-        claims = withheld_files(self._spec, found, self._rows, known, prune=prune)
-        # What claimed bytes before goes on doing so until its file has been indexed.
-        self._catalogue.put_withheld(self._spec.id, {**known, **claims}.values())
-        self._drop_what_left(found, prune=prune)
-        self._decide()
-        self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})
-        jobs = list(self._jobs(found, limits))
-        self.counts[FileOutcome.SKIPPED] = len(found.accepted) - len(jobs)
+    def coordinate(self, on: date) -> IndexReport:
+        """Plan the run, work on it and close it; the library is held by the caller."""
+        altered = self._catalogue.begin(self.spec.id)
+        self._catalogue.put_library(self.spec.id, self.spec.name, str(self.spec.root))
+        self._catalogue.put_licenses(self.spec.id, self.spec.licenses.values())
+        state, planned = self._plan(on, altered)
+        manifests = ([one.to_json() for one in shard] for shard in planned.shards())
+        run = self._shards.begin(self.spec.id, state.to_json(), manifests)
         if self._progress is not None:
-            self._progress.started(len(found.accepted), self.counts[FileOutcome.SKIPPED])
-        with MeasuringProcesses(min(workers, len(jobs)), render) as decoders:
-            spooled = ((path, replace(job, spool=spool)) for path, job in jobs)
-            for path, outcome in decoders.outcomes(spooled):
-                self._take(*found.accepted[path], outcome)
-            self._write_batch()
-        self._catalogue.put_withheld(self._spec.id, claims.values())
-        for stem in list(self._paths_of):
-            self.holdings.relabel(self._stem(stem))
-        self._settle(claims)
+            self._progress.started(state.files, state.skipped)
+        self._wait(run, state, self._work(run, state, len(planned.files)))
+        return self._close(run, state)
 
-    @property
-    def outdated(self) -> int:
-        """Stems of files that are there, measured by a release before this one."""
-        rows = (row for path, row in self._rows.items() if path in self._present)
-        return len({row.stem.id for row in rows if row.measured_by < MEASURED_BY})
+    def join(self) -> IndexReport:
+        """Work on the shards of a run that another process coordinates, until it is closed.
 
-    def _decide(self) -> None:
-        """Write what the library says now about files that are indexed already."""
-        said = {path: decision_on(self._spec.decisions, path) for path in self._rows}
-        changed = [
-            replace(row, decision=said[path])
-            for path, row in self._rows.items()
-            if row.decision != said[path]
-        ]
-        for start in range(0, len(changed), BATCH_FILES):
-            self._catalogue.put_files(self._spec.id, changed[start : start + BATCH_FILES])
-        self._rows.update((row.path, row) for row in changed)
-        self._read_rights()
-
-    def _read_rights(self) -> None:
-        self.rights = self._catalogue.rights(None, self._on)
-        self._own = self._catalogue.rights(None, self._on, [self._spec.id])
-
-    def _settle(self, withheld: Mapping[str, WithheldFile]) -> None:
-        """Look at the rights again: a copy that was just indexed may change those of another."""
-        self._read_rights()
-        revoked = {stem for stem in self._paths_of if self._is_revoked(stem)}
-        self._index.set_revoked(sorted(revoked), True, self._spec.id)
-        self.holdings.sweep(self._paths_of.keys() - revoked)
-        claims = claims_of(self._spec.id, self._rows, withheld)
-        self.rejected += idle_decisions(self._spec.decisions, claims, self.rights.conflicts)
-
-    def _drop_what_left(self, found: Survey, *, prune: bool) -> None:
-        vanished = found.vanished(self._rows.keys())
-        refused = {item.path for item in found.refused} & self._rows.keys()
-        self._forget([*refused, *(vanished if prune else ())])
-        self.pruned = len(vanished) if prune else 0
-
-    def _jobs(self, found: Survey, limits: Limits) -> Iterator[tuple[str, MeasureJob]]:
-        for path, (candidate, declared) in found.accepted.items():
-            row = self._rows.get(path)
-            same = refresh = False
-            held = row is not None and self.holdings.has(row.stem)
-            if row is not None:
-                revoked = self._own.is_revoked(row.stem)
-                same = (row.declared, row.space) == (basis_of(path, declared), self._embedder.space)
-                same = same and (held or revoked)
-                refresh = same and self._refresh and row.measured_by < MEASURED_BY
-                if refresh:
-                    self.refreshed.add(path)
-                if same and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns):
-                    self._untouched.add(path)
-                if (
-                    path in self._untouched
-                    and not refresh
-                    and row.stem.id not in self._without_landmarks
-                ):
-                    if revoked:
-                        self.rejected.append(Rejection(path, REVOKED))
-                    continue
-            yield (
-                path,
-                MeasureJob(
-                    file=self._spec.root / path,
-                    size=candidate.size,
-                    mtime_ns=candidate.mtime_ns,
-                    sample_rate=self._embedder.sample_rate,
-                    max_duration_s=limits.max_duration_s,
-                    known=None if row is None else row.stem.id,
-                    unchanged=same,
-                    embedded=held,
-                    landmarked=row is not None
-                    and row.stem.id not in self._without_landmarks
-                    and not refresh,
-                    refresh=refresh,
-                ),
-            )
-
-    def _take(
-        self, candidate: FoundFile, declared: Declared, outcome: MeasuredFile | Unchanged | Refused
-    ) -> None:
-        path, row = candidate.path, self._rows.get(candidate.path)
-        if isinstance(outcome, Refused) and path in self._untouched:
-            outcome = Unchanged(unheard=outcome.reason)
-        if isinstance(outcome, Refused):
-            if row is not None:
-                # A file of the batch may be about to share this path's stem.
-                self._write_batch()
-                self._forget([path])
-                self.rejected.append(Rejection(path, outcome.reason))
-            elif (kind := kind_without_music(self._spec, path)) is not None:
-                (self.junk if kind[1] else self.other)[kind[0]] += 1
-            else:
-                self.rejected.append(Rejection(path, outcome.reason))
-            self._done(path, FileOutcome.REJECTED)
-            return
-        if isinstance(outcome, Unchanged):
-            known = self._rows[path]
-            stem, measured_by, result = known.stem, known.measured_by, FileOutcome.SKIPPED
-            self.landmarked += outcome.landmarks is not None
-            if outcome.unheard:
-                why = UNREFRESHED if path in self.refreshed else UNHEARD
-                self.refreshed.discard(path)
-                self.rejected.append(Rejection(path, why.format(outcome.unheard)))
-        else:
-            if row is not None and outcome.sound is None:
-                # The windows that were embedded stay those of the stem, however long it is now.
-                outcome = replace(outcome, duration_s=row.stem.duration_s)
-            if row is not None and outcome.stem != row.stem.id:
-                self.refreshed.discard(path)
-            stem = make_stem(self._spec.id, path, declared, outcome)
-            measured_by, result = MEASURED_BY, FileOutcome.UPDATED
-            odd = facts_of(path, declared, outcome).notices
-            self.noticed += [Notice(path, text) for text in (*outcome.notices, *odd)]
-        decision = decision_on(self._spec.decisions, path)
-        if decision in ("", stem.license_key) and self._own.is_revoked_as_told(stem):
-            # The row stays, so that the stem is still known by name; it gets no embedding.
-            self.holdings.remove([stem.id])
-            self.rejected.append(Rejection(path, REVOKED))
-            result = FileOutcome.REJECTED
-            if isinstance(outcome, MeasuredFile):
-                discard(outcome.sound)
-        elif isinstance(outcome, MeasuredFile) and not (
-            self.holdings.has(stem) or stem.id in self._batch.sounds
-        ):
-            result = FileOutcome.INDEXED
-            self._queue(stem, outcome.sound)
-        elif isinstance(outcome, MeasuredFile):
-            discard(outcome.sound)
-        state = FileState(
-            path,
-            candidate.size,
-            candidate.mtime_ns,
-            basis_of(path, declared),
-            self._embedder.space,
-            stem,
-            decision,
-            measured_by,
-        )
-        self._batch.states.append((state, result))
-        if outcome.landmarks is not None:
-            self._batch.landmarks[stem.id] = outcome.landmarks
-        if self._batch.windows >= BATCH_WINDOWS or len(self._batch.states) >= BATCH_FILES:
-            self._write_batch()
-
-    def _queue(self, stem: Stem, sound: Audio | SpooledSound | None) -> None:
-        if sound is None:
-            raise BackendError(f"the index lost the segments of stem {stem.id[:12]} during the run")
-        self._batch.sounds[stem.id] = (stem, sound)
-        self._batch.windows += len(windows(stem.duration_s, self._embedder.window_s))
-
-    def _write_batch(self) -> None:
-        batch, self._batch = self._batch, Batch()
-        vectors = embedded(self._embedder, batch.sounds)
-        states = [self._tagged(state, outcome, vectors) for state, outcome in batch.states]
-        superseded = set()
-        for state in states:
-            superseded |= self._unlink([state.path])
-            self._rows[state.path] = state
-            self._paths_of.setdefault(state.stem.id, set()).add(state.path)
-        self._put(batch, vectors)
-        for state in states:
-            if state.stem.id not in batch.sounds:
-                anew = state.path in self.refreshed
-                self.holdings.relabel(self._stem(state.stem.id), anew=anew)
-        self._catalogue.put_files(self._spec.id, states, batch.landmarks)
-        self.holdings.remove(sorted(superseded - self._paths_of.keys()))
-        for state, outcome in batch.states:
-            self._done(state.path, outcome)
-
-    def _tagged(
-        self, state: FileState, outcome: FileOutcome, made: Mapping[str, NDArray[np.float32]]
-    ) -> FileState:
-        """A file that was measured, with what the embedder hears where nobody wrote what it is."""
-        stem = state.stem
-        if outcome not in (FileOutcome.INDEXED, FileOutcome.UPDATED):
-            return state
-        if stem.tags or stem.instruments:
-            return state
-        vectors = made[stem.id] if stem.id in made else self.holdings.vectors(stem.id)
-        return replace(state, stem=replace(stem, derived_tags=self._listener.tags(vectors)))
-
-    def _put(self, batch: Batch, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-        new = []
-        for measured, sound in batch.sounds.values():
-            where = windows(measured.duration_s, self._embedder.window_s)
-            new += points(self._stem(measured.id), where, list(vectors[measured.id]))
-            discard(sound)
-        if new:
-            self.holdings.put(new)
-
-    def _is_revoked(self, stem: str) -> bool:
-        return any(self._own.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])
-
-    def _stem(self, stem: str) -> Stem:
-        """The stem as its first path tells it; paths that are gone count only if all are gone.
-
-        Where licenses differ, the paths have no say in which copy is the first.
+        Where that one dies, this one closes the run.
         """
-        paths = self._paths_of[stem]
-        conflict = local_conflict(stem, [self._rows[path] for path in paths])
-        copies = (self._rows[path].stem for path in paths & self._present or paths)
-        return min(copies, key=lambda copy: standing(copy, conflict))
+        own: list[Tally] = []
+        while (run := self._others_run()) is not None:
+            state = RunState.of_json(run.document)
+            if state.space != self._embedder.space:
+                raise BackendError(
+                    f"library {self.spec.id} is being indexed with another embedder",
+                    hint="join it with the same RAG_AUDIO_EMBEDDER and the same model",
+                )
+            if self._progress is not None:
+                self._progress.started(state.files, state.skipped)
+            finished = self._help(run, state)
+            if isinstance(finished, IndexReport):
+                return finished
+            own += finished
+        return self._report(total(own))
 
-    def _forget(self, paths: Iterable[str]) -> None:
-        gone = [path for path in paths if path in self._rows]
-        self.holdings.remove(sorted(self._unlink(gone)))
-        self._catalogue.remove_files(self._spec.id, gone)
-        for path in gone:
-            del self._rows[path]
+    def _help(self, run: Run, state: RunState) -> list[Tally] | IndexReport:
+        """Work on a run until it is closed; the report where this process closed it."""
+        own = self._work(run, state, state.files - state.skipped)
+        while (left := self._shards.left(self.spec.id, run.id)) is not None:
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(self._catalogue.claim(self.spec.id))
+                except BackendUnavailable:
+                    if left.free:
+                        own |= self._work(run, state, left.free)
+                    time.sleep(POLL_S)
+                    continue
+                if self._shards.left(self.spec.id, run.id) is not None:
+                    self._wait(run, state, own)
+                    return self._close(run, state)
+        return list(own.values())
 
-    def _unlink(self, paths: Iterable[str]) -> set[str]:
-        """Takes paths from their stems; the ids of stems that are then left without a path."""
-        left = set()
-        for path in paths:
-            row = self._rows.get(path)
-            if row is None:
-                continue
-            others = self._paths_of[row.stem.id]
-            others.discard(path)
-            if not others:
-                del self._paths_of[row.stem.id]
-                left.add(row.stem.id)
-        return left
+    def _others_run(self) -> Run | None:
+        """The run that another process has planned, as soon as it has; None: it has ended."""
+        while (run := self._shards.run(self.spec.id)) is None:
+            try:
+                with self._catalogue.claim(self.spec.id):
+                    return None
+            except BackendUnavailable:
+                time.sleep(POLL_S)
+        return run
 
-    def _done(self, path: str, outcome: FileOutcome) -> None:
-        self.counts[outcome] += 1
-        if self._progress is not None:
-            self._progress.advanced(path, outcome)
+    def _plan(self, on: date, altered: tuple[str, ...]) -> tuple[RunState, IndexPlan]:
+        """Look at the library, settle what can be settled at once, and plan the rest."""
+        catalogue, library, asked = self._catalogue, self.spec.id, self._asked
+        self._shards.end(library)
+        rows, undecided = known_paths(self.spec, catalogue)
+        withheld = catalogue.withheld(library)
+        known = rows.keys() | withheld.keys()
+        found = survey(self.spec, on, known, asked.limits)
+        separate_songs(found, self.spec.root, known)
+        held_rows = catalogue.files(library, paths=found.withheld.keys())
+        claims = withheld_files(self.spec, found, held_rows, withheld, prune=asked.prune)
+        # What claimed bytes before goes on doing so until its file has been indexed.
+        catalogue.put_withheld(library, {**withheld, **claims}.values())
+        gone = found.vanished(rows.keys())
+        refused = {item.path for item in found.refused} & rows.keys()
+        dropped = {*refused, *(gone if asked.prune else ())}
+        self._settlement.forget(dropped)
+        self._settlement.decide((row for row in undecided if row.path not in dropped), BATCH_FILES)
+        rights = self._own_rights(on)
+        is_whole = self._settlement.reconcile(rights)
+        planned = plan(
+            found.accepted.values(),
+            lambda paths: catalogue.files(library, paths=paths),
+            Held(
+                has=(lambda stem: not rights.is_revoked(stem)) if is_whole else self._holdings.has,
+                without_landmarks=catalogue.without_landmarks(library),
+                rights=rights,
+                space=self._embedder.space,
+            ),
+            refresh=asked.refresh,
+        )
+        state = RunState(
+            on=on,
+            space=self._embedder.space,
+            max_duration_s=asked.limits.max_duration_s,
+            analysis=asked.analysis,
+            files=len(found.accepted),
+            skipped=planned.skipped,
+            absent=frozenset(rows.keys() - dropped - found.accepted.keys()),
+            released=tuple(sorted(withheld.keys() - claims.keys())),
+            found=self._found(found, planned),
+            pruned=len(gone) if asked.prune else 0,
+            misdeclared=found.misdeclared,
+            altered=altered,
+        )
+        return state, planned
+
+    def _found(self, found: Survey, planned: IndexPlan) -> Tally:
+        made = Tally(junk=found.junk, other=found.other)
+        made.rejected = [*found.refused, *found.faults]
+        made.rejected += [Rejection(path, REVOKED) for path in planned.revoked]
+        made.noticed = [*self.spec.notices, *found.notices]
+        made.counts[FileOutcome.SKIPPED.value] = planned.skipped
+        return made
+
+    def _own_rights(self, on: date) -> Rights:
+        """What is embedded: claims of other libraries, and what becomes of them, do not count."""
+        return self._catalogue.rights(None, on, [self.spec.id])
+
+    def _work(self, run: Run, state: RunState, files: int) -> dict[int, Tally]:
+        """Work on shards that are free; what those came to that this process finished.
+
+        Args:
+            files: that there may be at most.
+        """
+        with waiting_room(self._asked.spool) as room:
+            jobs = JobMaker(
+                root=self.spec.root,
+                sample_rate=self._embedder.sample_rate,
+                max_duration_s=state.max_duration_s,
+                analysis=state.analysis,
+                spool=room,
+            )
+            committer = Committer(
+                self.spec, self._embedder, self._holdings, self._catalogue, state.on, state.absent
+            )
+            worker = ShardWorker(
+                self._shards,
+                run,
+                self.spec,
+                committer,
+                jobs,
+                window_s=self._embedder.window_s,
+                batching=Batching(BATCH_WINDOWS, BATCH_FILES),
+                progress=self._progress,
+            )
+            with self._engine(files) as engine:
+                worker.work(engine)
+        return worker.finished
+
+    def _engine(self, files: int) -> Engine:
+        asked, workers = self._asked, min(self._asked.workers, files)
+        if asked.engine is EngineName.RAY:
+            from indexer.engines.ray import RayEngine
+
+            return RayEngine(self._render, self._asked.make_embedder)
+        if asked.make_embedder is None or not workers:
+            return MeasuringProcesses(workers, self._render)
+        return MeasuringProcesses(workers, self._render, embedder=asked.make_embedder)
+
+    def _wait(self, run: Run, state: RunState, own: dict[int, Tally]) -> None:
+        """Wait for other processes; shards of those that died are worked on here."""
+        told = set(own)
+        while (left := self._shards.left(self.spec.id, run.id)) is not None:
+            if left.free:
+                own = self._work(run, state, left.free)
+                told |= own.keys()
+            self._tell_others(run, told)
+            if not left.free and not left.held:
+                return
+            time.sleep(0 if left.free else POLL_S)
+        raise BackendError(
+            f"another process has planned library {self.spec.id} anew",
+            hint="index it again when that one has ended",
+        )
+
+    def _tell_others(self, run: Run, told: set[int]) -> None:
+        """Tell of the files that other processes committed."""
+        if self._progress is None:
+            return
+        for number, document in self._shards.results(self.spec.id, run.id):
+            if number not in told:
+                told.add(number)
+                for outcome, count in document["counts"].items():
+                    for _ in range(count):
+                        self._progress.advanced("", FileOutcome(outcome))
+
+    def _close(self, run: Run, state: RunState) -> IndexReport:
+        """All shards are finished: settle what could not be settled before, and seal the rows."""
+        results = self._shards.results(self.spec.id, run.id)
+        tally = total([state.found, *(Tally.of_json(one) for _, one in results)])
+        self._settlement.forget(tally.forgotten)
+        withheld = self._catalogue.withheld(self.spec.id)
+        kept = (one for path, one in withheld.items() if path not in set(state.released))
+        self._catalogue.put_withheld(self.spec.id, kept)
+        self._settlement.relabel(tally.left, state.absent, self._own_rights(state.on))
+        # A copy that was just indexed may change the rights of another.
+        self._settlement.reconcile(self._own_rights(state.on))
+        rights = self._catalogue.rights(None, state.on)
+        tally.rejected += self._settlement.idle_decisions(rights)
+        report = self._report(tally, state, rights)
+        self._catalogue.seal(self.spec.id)
+        self._shards.end(self.spec.id)
+        return report
+
+    def _report(
+        self, tally: Tally, state: RunState | None = None, rights: Rights | None = None
+    ) -> IndexReport:
+        """What a run came to, or this process's part in it."""
+        rights = rights or self._catalogue.rights(None, datetime.now(UTC))
+        absent = frozenset[str]() if state is None else state.absent
+        return IndexReport(
+            indexed=tally.counts[FileOutcome.INDEXED.value],
+            skipped=tally.counts[FileOutcome.SKIPPED.value],
+            updated=tally.counts[FileOutcome.UPDATED.value],
+            pruned=0 if state is None else state.pruned,
+            segments=self._holdings.segments,
+            rejected=tuple(sorted(set(tally.rejected))),
+            seconds=round(time.monotonic() - self._began, 3),
+            misdeclared=0 if state is None else state.misdeclared,
+            conflicts=tuple(conflicts_json(rights.conflicts.values(), rights, self.spec.id)),
+            altered=() if state is None else state.altered,
+            landmarked=tally.landmarked,
+            refreshed=len(tally.refreshed),
+            outdated=self._settlement.outdated(absent),
+            noticed=tuple(sorted(set(tally.noticed))),
+            junk=by_count(tally.junk),
+            other=by_count(tally.other),
+        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -23,6 +23,7 @@ from rag_audio.domain.ports import IndexedSegment, StemIndex
 from rag_audio.domain.songs import song_file, song_id
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.storage.bm25 import encode_document
+from rag_audio.storage.database import in_parts
 from rag_audio.storage.files import file_sha256
 
 
@@ -110,10 +111,10 @@ def point_ids(stem: Stem, window_s: float) -> frozenset[str]:
     return frozenset(point_id(stem.library, stem.id, start) for start in starts)
 
 
-def clips(stem: Stem, sound: Audio | SpooledSound, window_s: float) -> Iterator[Audio]:
-    """The sound of each window; views where it is in memory, not copies."""
+def clips(duration_s: float, sound: Audio | SpooledSound, window_s: float) -> Iterator[Audio]:
+    """The sound of each window of a stem; views where it is in memory, not copies."""
     rate = sound.sample_rate
-    for start, length in windows(stem.duration_s, window_s):
+    for start, length in windows(duration_s, window_s):
         first, last = round(start * rate), round((start + length) * rate)
         if isinstance(sound, SpooledSound):
             yield sound.part(first, last)
@@ -137,20 +138,14 @@ def points(
     ]
 
 
-# What the index holds of a library, kept in step with what is written during a run.
-
-
-@dataclass
-class _Held:
-    ids: set[str] = field(default_factory=set)
-    payloads: set[Stem] = field(default_factory=set)
+# What the index holds of a library's stems.
 
 
 class Holdings:
-    """The points of a library in the index, by stem.
+    """The points of a library in the index; they are asked for by stem, when they are needed.
 
     Args:
-        index: every change goes through to it first.
+        index: asked and written to.
         library: id of the library.
         window_s: length of the embedder's window.
     """
@@ -159,34 +154,32 @@ class Holdings:
         self._index = index
         self._library = library
         self._window_s = window_s
-        self._held: dict[str, _Held] = {}
-        for point in index.scroll(library):
-            self._note(point)
 
     @property
     def segments(self) -> int:
         """How many points there are."""
-        return sum(len(held.ids) for held in self._held.values())
+        return self._index.count(self._library)
+
+    def expected(self, stem: Stem) -> int:
+        """How many points a stem must have."""
+        return len(windows(stem.duration_s, self._window_s))
 
     def has(self, stem: Stem) -> bool:
         """Whether every window of a stem is there, under whatever metadata."""
-        held = self._held.get(stem.id)
-        return held is not None and held.ids == point_ids(stem, self._window_s)
+        found = {point.id for point in self._points_of(stem.id)}
+        return found == point_ids(stem, self._window_s)
 
-    def put(self, new: Sequence[IndexedSegment]) -> None:
-        """Write points; durable when it returns. Surplus points of the same stems go."""
+    def put(self, new: Sequence[IndexedSegment], replaced: Iterable[str] = ()) -> None:
+        """Write points; durable when it returns.
+
+        Args:
+            replaced: stems among them that may have points already: those that are left over go.
+        """
+        surplus = {point.id for stem in replaced for point in self._points_of(stem)}
         self._index.upsert(new)
-        fresh: dict[str, set[str]] = {}
-        for point in new:
-            fresh.setdefault(point.segment.stem.id, set()).add(point.id)
-        surplus: list[str] = []
-        for stem, ids in fresh.items():
-            held = self._held.pop(stem, _Held())
-            surplus += sorted(held.ids - ids)
-        for point in new:
-            self._note(point)
+        surplus -= {point.id for point in new}
         if surplus:
-            self._index.delete(surplus)
+            self._index.delete(sorted(surplus))
 
     def vectors(self, stem: str) -> NDArray[np.float32]:
         """The vectors of a stem's windows, ``[W, D]`` in order of start; W is 0 for no stem."""
@@ -202,33 +195,45 @@ class Holdings:
         Returns:
             Whether anything had to be written.
         """
-        held = self._held.get(stem.id)
-        if held is None or (held.payloads == {stem} and not anew):
-            return False
         mine = self._points_of(stem.id)
+        if not mine or ({point.segment.stem for point in mine} == {stem} and not anew):
+            return False
         where = [(point.segment.start_s, point.segment.duration_s) for point in mine]
-        self.put(points(stem, where, [point.dense for point in mine]))
+        self._index.upsert(points(stem, where, [point.dense for point in mine]))
         return True
+
+    def remove(self, stems: Iterable[str]) -> None:
+        """Remove all points of stems."""
+        ids = sorted(point.id for stem in stems for point in self._points_of(stem))
+        if ids:
+            self._index.delete(ids)
+
+    def mark_revoked(self, stems: Collection[str]) -> None:
+        """Let no search find the points that there are of stems."""
+        if stems:
+            self._index.set_revoked(sorted(stems), True, self._library)
+
+    def sweep(self, explained: Callable[[set[str]], set[str]]) -> None:
+        """Remove what no file explains: leavings of a run that was killed.
+
+        Args:
+            explained: of some ids of stems, those whose points may stay.
+        """
+        gone: list[str] = []
+        scrolled = self._index.scroll(self._library)
+        while some := list(islice(scrolled, _SCROLLED_AT_ONCE)):
+            kept = explained({point.segment.stem.id for point in some})
+            gone += [point.id for point in some if point.segment.stem.id not in kept]
+        for part in in_parts(gone):
+            self._index.delete(part)
 
     def _points_of(self, stem: str) -> list[IndexedSegment]:
         found = self._index.find_stem(stem)
         return [point for point in found if point.segment.stem.library == self._library]
 
-    def remove(self, stems: Iterable[str]) -> None:
-        """Remove all points of stems."""
-        gone = [self._held.pop(stem).ids for stem in stems if stem in self._held]
-        ids = sorted(set().union(*gone))
-        if ids:
-            self._index.delete(ids)
 
-    def sweep(self, explained: set[str]) -> None:
-        """Remove what no file explains: leavings of a run that was killed."""
-        self.remove(sorted(set(self._held) - explained))
-
-    def _note(self, point: IndexedSegment) -> None:
-        held = self._held.setdefault(point.segment.stem.id, _Held())
-        held.ids.add(point.id)
-        held.payloads.add(point.segment.stem)
+_SCROLLED_AT_ONCE = 2000
+"""Points that are in memory at once while all of a library are looked at."""
 
 
 # What a library claims: by the files it has indexed, and by those it may not index.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,18 +116,20 @@ def listen(
     spool_hz: int | None = None,
     folder: Path | None = None,
     landmarks: bool = True,
+    tempo: bool = True,
+    key: bool = True,
 ) -> reading.IdentifiedAudio | LongSound:
     """Read a sound: the whole where it says that it is short, else what was measured of it.
 
     Args:
         spool_hz: rate of the sound that is kept for the embedder; None: none is.
         folder: where that is kept; None: the system's folder for temporary files.
-        landmarks: make them of a long sound.
+        landmarks: make them of a long sound. tempo, key: estimate them of it.
 
     Raises:
         UnreadableFile: as :func:`rag_audio.audio.reading.hear`.
     """
-    ear = _Ear(spool_hz, folder, landmarks)
+    ear = _Ear(spool_hz, folder, landmarks, {"tempo": tempo, "key": key})
     try:
         poured = pour(path, ear.begin, max_duration_s=max_duration_s, aside=ear.listen)
         return ear.told(poured)
@@ -139,7 +141,14 @@ def listen(
 class _Ear:
     """Hears a sound block by block: as it is, and as it is folded to at most stereo and 48 kHz."""
 
-    def __init__(self, spool_hz: int | None, folder: Path | None, landmarks: bool) -> None:
+    def __init__(
+        self,
+        spool_hz: int | None,
+        folder: Path | None,
+        landmarks: bool,
+        estimated: Mapping[str, bool],
+    ) -> None:
+        self._estimated = estimated
         self._spool_hz, self._folder, self._wants_landmarks = spool_hz, folder, landmarks
         self._spool: _Spool | None = None
 
@@ -184,7 +193,7 @@ class _Ear:
         peak = float(self._peaks.max(initial=0.0))
         peak_dbfs = 20.0 * math.log10(peak) if peak else -math.inf
         found = replace(
-            analyse(start),
+            analyse(start, None, **self._estimated),
             loudness_lufs=self._meter.loudness_lufs,
             silent=peak_dbfs < SILENCE_DBFS,
         )

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tinytag import TinyTag, TinyTagException
 
 from indexer.long_sounds import LongSound, SpooledSound, listen
@@ -64,6 +66,10 @@ class MeasureJob:
         embedded: the sound is not needed when the bytes are still those of ``known``.
         landmarked: landmarks are not needed when the bytes are still those of ``known``.
         refresh: an unchanged file is measured anew, and stays as it is where it cannot be.
+        tempo, key, sample_type: whether they are estimated of sound, where its tags do not say
+            them; else they are unknown.
+        is_named_loop: its name says that it is a loop, and its tempo is declared, so that nothing
+            is left to estimate of a loop.
     """
 
     file: Path
@@ -77,6 +83,10 @@ class MeasureJob:
     landmarked: bool = False
     refresh: bool = False
     spool: Path | None = None
+    tempo: bool = True
+    key: bool = True
+    sample_type: bool = True
+    is_named_loop: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +124,10 @@ class MeasuredFile:
         *_confidence: 0…1, how probable it is that they are right.
         rhythm: of a recording of less than 30 s: its onsets, and its fit as a loop.
         notices: what was cut or odd in the file, one line each, without its name.
+        vectors: of its windows, ``[W, D]``, where they were made with the rest; the sound is then
+            None.
+        is_partial: something was not estimated that could have been: whoever measures the file
+            again finds more.
     """
 
     stem: str
@@ -132,6 +146,8 @@ class MeasuredFile:
     rhythm: Rhythm | None = None
     tags: Metadata = field(default_factory=Metadata)
     notices: tuple[str, ...] = ()
+    vectors: NDArray[np.float32] | None = None
+    is_partial: bool = False
 
 
 Outcome = MeasuredFile | Unchanged | Refused
@@ -183,8 +199,10 @@ def _hash(job: MeasureJob) -> tuple[str, bool]:
 
 def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
-    from rag_audio.audio.loops import LONGEST_LOOP_S, find_rhythm
+    from rag_audio.audio.loops import LONGEST_LOOP_S, SHORTEST_LOOP_S, find_rhythm
 
+    tags = _read_tags(job.file)
+    estimated = {"tempo": job.tempo and tags.bpm is None, "key": job.key and tags.key is None}
     wants_landmarks = not (job.landmarked and stem == job.known)
     heard = listen(
         job.file,
@@ -192,14 +210,17 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         spool_hz=job.sample_rate if wants_sound else None,
         folder=job.spool,
         landmarks=wants_landmarks,
+        **estimated,
     )
     if isinstance(heard, LongSound):
-        return _long_audio(job, stem, heard)
+        return _long_audio(job, stem, heard, tags)
     sound = heard.audio
     _check_length(sound.duration_s)
-    found = analysis.analyse(sound, heard.layout)
+    found = analysis.analyse(sound, heard.layout, **estimated)
     if found.silent:
         return Refused("it is silent")
+    is_loop = job.is_named_loop and sound.duration_s >= SHORTEST_LOOP_S
+    wants_rhythm = job.sample_type and sound.duration_s < LONGEST_LOOP_S and not is_loop
     return MeasuredFile(
         stem=stem,
         kind=StemKind.AUDIO,
@@ -211,13 +232,14 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
         landmarks=landmarks_of(sound, heard.layout) if wants_landmarks else None,
-        rhythm=find_rhythm(sound, heard.layout) if sound.duration_s < LONGEST_LOOP_S else None,
-        tags=_read_tags(job.file),
+        rhythm=find_rhythm(sound, heard.layout) if wants_rhythm else None,
+        tags=tags,
         notices=(*heard.notices, *_uncounted(sound, heard.layout, found.loudness_lufs)),
+        is_partial=not job.sample_type,
     )
 
 
-def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
+def _long_audio(job: MeasureJob, stem: str, made: LongSound, tags: Metadata) -> Outcome:
     found, duration_s = made.found, made.poured.duration_s
     try:
         _check_length(duration_s)
@@ -239,8 +261,9 @@ def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=made.spooled,
         landmarks=made.landmarks,
-        tags=_read_tags(job.file),
+        tags=tags,
         notices=(*made.poured.notices, *([_ONLY_LOW] if made.is_only_low else [])),
+        is_partial=not job.sample_type,
     )
 
 

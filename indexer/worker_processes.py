@@ -1,4 +1,4 @@
-"""Decoding in other processes, so that a file which crashes or hangs its decoder costs one file.
+"""Measuring and embedding in other processes: a file that crashes or hangs one costs one file.
 
 Run as a program it is such a process: it reads jobs from its standard input and writes outcomes to
 its standard output. It is on purpose allowed to die: whatever a decoder does with a hostile file,
@@ -16,16 +16,20 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import IO, TypeVar
 
+from indexer.batches import prepare
 from indexer.inspection import InspectedFile, InspectJob, inspect_file
 from indexer.measure import MeasuredFile, MeasureJob, Outcome, Refused, Render, Unchanged, measure
 from indexer.stem_sounds import HeardSound, HearJob, hear_stem
 from rag_audio.audio import ffmpeg
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
+from rag_audio.domain.ports import Embedder
 from rag_audio.domain.songs import song_file
-from rag_audio.errors import BackendError
+from rag_audio.errors import BackendError, RagAudioError
 
 TIME_LIMIT_S = 900.0
 """A file that takes longer than this is given up; a large one has up to four times as long."""
@@ -44,21 +48,42 @@ _FRAME = re.compile(r'\s+File "(?:.*/)?(?P<file>[^"/]+/[^"/]+)", line \d+ in (?P
 
 _Tag = TypeVar("_Tag")
 _Job = MeasureJob | InspectJob | HearJob
-_Answer = Outcome | InspectedFile | HeardSound
+MakeEmbedder = Callable[[], Embedder]
+"""Makes the embedder in another process."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The embedder of a process failed, which is no fault of the file."""
+
+    reason: str
+
+
+_Answer = Outcome | InspectedFile | HeardSound | Failed
 
 
 class MeasuringProcesses:
     """Measures files in ``workers`` processes; 0 measures them in this one, without protection.
 
     A ``render`` that cannot travel to another process (a lambda, say) runs in this one.
+
+    Args:
+        embedder: makes what embeds the windows in each process, beside measuring them; it must be
+            one that can travel. None: sounds are given back, and embedded here.
     """
 
-    def __init__(self, workers: int, render: Render, time_limit_s: float = TIME_LIMIT_S) -> None:
+    def __init__(
+        self,
+        workers: int,
+        render: Render,
+        time_limit_s: float = TIME_LIMIT_S,
+        embedder: MakeEmbedder | None = None,
+    ) -> None:
         self._render = render
         self._blob = _portable(render)
         self._time_limit_s = time_limit_s
-        first = self._blob or pickle.dumps(None)
-        self._processes = ChildPool(workers, lambda: _Measurer(first))
+        first = pickle.dumps(embedder) + (self._blob or pickle.dumps(None))
+        self._processes = ChildPool(workers, lambda: _Measurer(first, workers))
         self._threads = ThreadPoolExecutor(workers, "decoder") if workers else None
         self._ahead = workers * _AHEAD
 
@@ -76,6 +101,8 @@ class MeasuringProcesses:
         for tag, answer in self._answers(jobs):
             if isinstance(answer, InspectedFile | HeardSound):
                 raise BackendError("a decoding process did what it was not asked to do")
+            if isinstance(answer, Failed):
+                raise BackendError(f"the embedder failed in a worker process: {answer.reason}")
             yield tag, answer
 
     def inspected(
@@ -124,11 +151,11 @@ class MeasuringProcesses:
 class _Measurer(Child):
     """A worker process that measures files, and what it leaves of a crash."""
 
-    def __init__(self, render: bytes) -> None:
+    def __init__(self, render: bytes, workers: int) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         super().__init__(
             "indexer.worker_processes",
-            {**os.environ, **ffmpeg.environment()},
+            {**_threads_each(workers), **os.environ, **ffmpeg.environment()},
             options=("-X", "faulthandler"),
             errors=self._errors,
         )
@@ -147,7 +174,7 @@ class _Measurer(Child):
             if self.is_late:
                 return Refused(f"decoding it took longer than {time_limit_s:g} s")
             return Refused(f"its decoder crashed ({self._cause(code)})")
-        known = MeasuredFile | Unchanged | Refused | InspectedFile | HeardSound
+        known = MeasuredFile | Unchanged | Refused | InspectedFile | HeardSound | Failed
         if not isinstance(outcome, known):
             raise BackendError(f"a decoding process answered with {type(outcome).__name__}")
         return outcome
@@ -166,6 +193,11 @@ class _Measurer(Child):
         self._errors.close()
 
 
+def _threads_each(workers: int) -> dict[str, str]:
+    """How many threads each of so many processes computes with: together one for each core."""
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
+
+
 def _portable(render: Render) -> bytes | None:
     """The callable pickled; None when another process could not load it."""
     try:
@@ -175,10 +207,22 @@ def _portable(render: Render) -> bytes | None:
     return None if b"__main__" in blob else blob
 
 
-def _work(job: _Job, render: Render) -> _Answer:
+def _work(job: _Job, render: Render, make_embedder: MakeEmbedder | None = None) -> _Answer:
+    if isinstance(job, InspectJob):
+        return inspect_file(job)
     if isinstance(job, HearJob):
         return hear_stem(job, render)
-    return inspect_file(job) if isinstance(job, InspectJob) else measure(job, render)
+    if make_embedder is None:
+        return measure(job, render)
+    try:
+        return prepare(job, render, _embedder(make_embedder))
+    except RagAudioError as fault:  # what is wrong with a file is told by its outcome
+        return Failed(fault.message)
+
+
+@lru_cache(maxsize=1)
+def _embedder(make: MakeEmbedder) -> Embedder:
+    return make()
 
 
 def _begins_like_midi(job: _Job) -> bool:
@@ -195,13 +239,14 @@ def main() -> None:
     # What libraries print must not land between the outcomes.
     with os.fdopen(os.dup(1), "wb") as replies:
         os.dup2(2, 1)
+        make_embedder = pickle.load(requests)  # noqa: S301 (our parent wrote it)
         render = pickle.load(requests)  # noqa: S301 (our parent wrote it)
         while True:
             try:
                 job = pickle.load(requests)  # noqa: S301 (our parent wrote it)
             except EOFError:
                 return
-            pickle.dump(_work(job, render), replies, protocol=5)
+            pickle.dump(_work(job, render, make_embedder), replies, protocol=5)
             replies.flush()
 
 

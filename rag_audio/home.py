@@ -24,7 +24,7 @@ from rag_audio.audio.scores import NoteScore
 from rag_audio.audio.sections import SoundInSections, in_sections
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.disclosure import EVERYTHING, Disclosure
-from rag_audio.errors import ConfigError, UnreadableFile
+from rag_audio.errors import BackendError, ConfigError, UnreadableFile
 from rag_audio.generation.stem_listener import StemListener
 from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir
@@ -279,6 +279,16 @@ class Home:
             made: Embedder = plugin.make(device=self.device)
             return made
         return ClapEmbedder(source, device=self.settings.device)
+
+    def embedder_maker(self) -> Callable[[], Embedder] | None:
+        """What makes the same embedder in another process, which may be on another machine.
+
+        None: nothing is known to, since somebody gave this home an embedder of their own.
+        """
+        own = type(self.embedder).__module__.startswith("rag_audio.models.")
+        if not own and self.settings.embedder is None:
+            return None
+        return partial(_same_embedder, self.settings, self.embedder.space)
 
     def _embedder_in_use(self) -> str | None:
         """What the index was switched to (``rag-audio index --space``), if anything."""
@@ -592,3 +602,18 @@ def open_home(folder: str | Path | None = None, **overrides: Any) -> Home:
     """The home in a folder (None: ``RAG_AUDIO_HOME``); ``overrides`` are fields of Settings."""
     place = None if folder is None else arguments.path("home", folder)
     return Home(read_settings(home=place, **overrides))
+
+
+def _same_embedder(settings: Settings, space: str) -> Embedder:
+    """The embedder that settings name.
+
+    Raises:
+        BackendError: its vectors are of another space.
+    """
+    made = Home(settings).embedder
+    if made.space != space:
+        raise BackendError(
+            f"a worker has the embedder {made.name}, whose vectors are of another space",
+            hint="install the same release and the same model wherever workers run",
+        )
+    return made

@@ -155,16 +155,13 @@ def _track(onsets: Curve, period: float) -> NDArray[np.intp]:
     penalty = -_TIGHTNESS * np.log(-offsets / period) ** 2
     total = scaled.copy()
     previous = np.full(scaled.size, -1)
-    for frame in range(scaled.size):
-        from_frames = frame + offsets
-        usable = from_frames >= 0
-        if not usable.any():
-            continue
-        chain = total[from_frames[usable]] + penalty[usable]
+    for frame in range(-near, scaled.size):
+        from_frame = max(0, frame + far)
+        chain = total[from_frame : frame + near + 1] + penalty[from_frame - frame - far :]
         best = int(chain.argmax())
         if chain[best] > 0:
             total[frame] += chain[best]
-            previous[frame] = from_frames[usable][best]
+            previous[frame] = from_frame + best
     last = round(scaled.size - period)
     at = max(0, last) + int(total[max(0, last) :].argmax())
     beats = []
@@ -319,26 +316,33 @@ class Analysis:
     silent: bool
 
 
-def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
+def analyse(
+    audio: Audio, layout: ChannelLayout | None = None, *, tempo: bool = True, key: bool = True
+) -> Analysis:
     """Measure tempo, beats, key and loudness; of sound past three minutes the first three tell.
 
     Clips too short for a tempo (2.5 s) or a key (0.5 s) have none.
 
     Args:
         layout: of the channels; None: the usual one of as many.
+        tempo, key: whether they are estimated; else there is none, as where none is found.
     """
     if float(np.abs(audio.samples).max(initial=0.0)) < 10 ** (SILENCE_DBFS / 20):
         return Analysis(None, 0.0, (), None, 0.0, -math.inf, silent=True)
-    start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
-    plain = resample(heard(start, layout), _RATE)
-    pulse = find_pulse(plain) if plain.duration_s > _MIN_SECONDS else NO_PULSE
-    key, key_confidence = _key(plain)
+    pulse, found, confidence = NO_PULSE, None, 0.0
+    if tempo or key:
+        start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
+        plain = resample(heard(start, layout), _RATE)
+        if tempo and plain.duration_s > _MIN_SECONDS:
+            pulse = find_pulse(plain)
+        if key:
+            found, confidence = _key(plain)
     return Analysis(
         bpm=pulse.bpm,
         bpm_confidence=pulse.confidence,
         beats_s=pulse.beats_s,
-        key=key,
-        key_confidence=key_confidence,
+        key=found,
+        key_confidence=confidence,
         loudness_lufs=loudness_lufs(audio, layout),
         silent=False,
     )
@@ -366,13 +370,11 @@ def _key(plain: Audio) -> tuple[Key | None, float]:
 
 def _pitches(plain: Audio) -> NDArray[np.float32]:
     """Strength of each semitone from C1 ``[84, frames]`` ≥ 0."""
-    from scipy.ndimage import median_filter
-
     samples = plain.samples[0]
     if samples.size < _LOWEST_OCTAVE_S * _RATE:
         samples = np.pad(samples, (0, round(_LOWEST_OCTAVE_S * _RATE) - samples.size))
     strength = np.sqrt(constant_q(samples))
-    floor = median_filter(strength, size=(4 * _BINS_PER_SEMITONE + 1, 1), mode="nearest")
+    floor = _running_median(strength, 4 * _BINS_PER_SEMITONE + 1)
     peaks = np.maximum(strength - floor, 0.0)
     # The bins of a semitone are centred on it: half of its first neighbour below belongs to it.
     rolled = np.roll(peaks, _BINS_PER_SEMITONE // 2, axis=0)
@@ -380,6 +382,29 @@ def _pitches(plain: Audio) -> NDArray[np.float32]:
     return np.asarray(
         rolled.reshape(_SEMITONES, _BINS_PER_SEMITONE, -1).sum(axis=1), dtype=np.float32
     )
+
+
+def _running_median(rows: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """The median of each row and its neighbours ``[R, T]``, of an odd number; the first and the
+    last row go on beyond the edge.
+
+    Of half of them and two more, the lowest and the highest cannot be the median: they make room
+    for the next one, until one is left.
+    """
+    half = size // 2
+    padded = np.pad(rows, ((half, half), (0, 0)), mode="edge")
+    moved = [padded[at : at + len(rows)] for at in range(size)]
+    kept, left = moved[: half + 2], moved[half + 2 :]
+    while len(kept) > 2:
+        for place in range(len(kept) - 1):  # the highest goes to the end
+            low, high = kept[place], kept[place + 1]
+            kept[place], kept[place + 1] = np.minimum(low, high), np.maximum(low, high)
+        for place in range(len(kept) - 2, 0, -1):  # the lowest to the beginning
+            low, high = kept[place - 1], kept[place]
+            kept[place - 1], kept[place] = np.minimum(low, high), np.maximum(low, high)
+        kept = [*kept[1:-1], *left[:1]]
+        left = left[1:]
+    return kept[0]
 
 
 def _fold(pitches: NDArray[np.float32]) -> NDArray[np.float32]:

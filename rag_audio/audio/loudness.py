@@ -94,7 +94,7 @@ class LoudnessMeter:
         self._frames += piece.shape[1]
         for number, (b, a) in enumerate(self._filters):
             piece, self._states[number] = lfilter(b, a, piece, zi=self._states[number])
-        self._held = np.concatenate([self._held, piece], axis=1)
+        self._held = np.concatenate([self._held, np.square(piece)], axis=1)
         while self._edge(1.0) <= self._frames:
             self._measure()
         gone = max(0, self._edge(0.0) - self._held_from)
@@ -103,7 +103,7 @@ class LoudnessMeter:
     def _measure(self) -> None:
         """The mean square of each channel in the next gating block."""
         low, high = (self._edge(part) - self._held_from for part in (0.0, 1.0))
-        squares = [np.sum(np.square(channel[low:high])) for channel in self._held]
+        squares = [np.sum(channel[low:high]) for channel in self._held]
         self._powers.append(np.array(squares) * (1.0 / (GATING_BLOCK_S * self._rate)))
 
     def _edge(self, part: float) -> int:

@@ -37,7 +37,7 @@ from rag_audio.cli.output import (
 )
 from rag_audio.domain import Key, Reference, SampleType, Stem, StemKind, limits
 from rag_audio.domain.json_documents import reference_json
-from rag_audio.domain.stems import Refresh
+from rag_audio.domain.stems import AnalysisScope, EngineName, Refresh
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 from rag_audio.retrieval.fit import is_any_fitting
@@ -64,6 +64,17 @@ def index(
         Refresh | None,
         typer.Option(help="Measure files of an older release anew, without embedding them."),
     ] = None,
+    analysis: Annotated[
+        AnalysisScope,
+        typer.Option(help="Estimate tempo, key and sample type where nobody declared them."),
+    ] = AnalysisScope.FULL,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="Processes of this machine, or the Ray cluster of RAY_ADDRESS."),
+    ] = EngineName.LOCAL,
+    join: Annotated[
+        bool, typer.Option(help="Help the process that is indexing this library.")
+    ] = False,
     space: Annotated[
         str | None,
         typer.Option(help="Embed all stems with this embedder as well; searches go on."),
@@ -108,6 +119,9 @@ def index(
                 progress=progress,
                 refresh=refresh,
                 building=progress.building,
+                analysis=analysis,
+                engine=engine,
+                join=join,
             )
         if as_json:
             show_json({**report.to_json(), "untrained": embedder.untrained})

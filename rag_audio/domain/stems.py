@@ -173,6 +173,24 @@ class Refresh(StrEnum):
     """Measurements, landmarks and derived tags; the vectors stay."""
 
 
+class AnalysisScope(StrEnum):
+    """What is estimated of sound when it is indexed."""
+
+    FULL = "full"
+    """Tempo, key and sample type, tempo and key only where nobody declared them."""
+    NONE = "none"
+    """None of them: they are what the tables, tags and names say, else unknown."""
+
+
+class EngineName(StrEnum):
+    """Where the files of a library are measured and embedded."""
+
+    LOCAL = "local"
+    """In processes of this machine."""
+    RAY = "ray"
+    """On a Ray cluster."""
+
+
 @dataclass(frozen=True)
 class LibraryInfo:
     """A library in the catalogue."""

@@ -20,7 +20,7 @@ from rag_audio.domain import (
     limits,
 )
 from rag_audio.domain.ports import SpaceState
-from rag_audio.domain.stems import Refresh
+from rag_audio.domain.stems import AnalysisScope, EngineName, Refresh
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.replay import request_of
 from rag_audio.home import SPOOL, Home
@@ -61,6 +61,9 @@ class Workspace(AbstractContextManager["Workspace"]):
         progress: IndexProgress | None = None,
         refresh: str | None = None,
         building: Progress | None = None,
+        analysis: str = "full",
+        engine: str = "local",
+        join: bool = False,
     ) -> IndexReport:
         """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``).
 
@@ -69,6 +72,11 @@ class Workspace(AbstractContextManager["Workspace"]):
                 measurements indexed; nothing is embedded again.
             building: is told of segments that are built into what searches go through, where that
                 is done here.
+            analysis: ``full`` estimates tempo, key and sample type of sound where nobody declared
+                them; ``none`` estimates none of them.
+            engine: ``local`` measures and embeds in ``workers`` processes, ``ray`` on the Ray
+                cluster of ``RAY_ADDRESS``, or on one that it starts here.
+            join: work with another process that indexes this library.
         """
         from indexer.build import index_library
         from rag_audio.audio import midi
@@ -79,6 +87,9 @@ class Workspace(AbstractContextManager["Workspace"]):
         limits.WORKERS.check("workers", processes)
         if refresh is not None:
             coercion.one_of("refresh", refresh, Refresh)
+        scope = coercion.one_of("analysis", analysis, AnalysisScope)
+        engine_name = coercion.one_of("engine", engine, EngineName)
+        is_spread = engine_name is EngineName.RAY or not _has_gpu(self.settings)
         report = index_library(
             root,
             embedder=self.home.embedder,
@@ -90,6 +101,11 @@ class Workspace(AbstractContextManager["Workspace"]):
             progress=progress,
             spool=self.home.folder / SPOOL,
             refresh=refresh is not None,
+            analysis=scope,
+            engine=engine_name,
+            # One process feeds a graphics card better than several.
+            make_embedder=self.home.embedder_maker() if is_spread else None,
+            join=join,
         )
         if isinstance(self.home.index, SharedIndex):
             self.home.index.build(building)
@@ -372,3 +388,10 @@ def open_workspace(
     if signer is not None:
         workspace.home.signer = signer
     return workspace
+
+
+def _has_gpu(settings: Settings) -> bool:
+    """Whether the embedder runs on a graphics card; PyTorch is not loaded to find out."""
+    if settings.device != "auto":
+        return settings.device != "cpu"
+    return Path("/dev/nvidia0").exists()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cache
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,8 @@ _RANGE_DB = 70.0
 _NEAR = (2 * round(0.07 * RATE / HOP) + 1, 2 * round(1.2 * STEPS) + 1)
 """70 ms and 1.2 semitones on either side."""
 _CROWD_S, _CROWD_SEMITONES = 0.5, 8.0
-_TOGETHER = 256
-"""Windows of a spectrogram that are transformed at once."""
+_TOGETHER = 64
+"""Windows of a spectrogram that are transformed at once, and peaks whose triples are found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,20 +88,29 @@ def _levels(samples: Levels) -> Levels:
 
     framed = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP]
     window = np.hanning(WINDOW).astype(np.float32)
+    lines, below, above, part = _bands()
+    levels = np.empty((len(framed), below.size), np.float32)
+    padded = np.zeros((_TOGETHER, _PADDED), np.float32)
+    for start in range(0, len(framed), _TOGETHER):
+        piece = framed[start : start + _TOGETHER]
+        np.multiply(piece, window, out=padded[: len(piece), :WINDOW])
+        power = np.abs(rfft(padded[: len(piece)], axis=1)[:, lines])
+        power = 20 * np.log10(power + np.float32(1e-9))
+        levels[start : start + len(piece)] = power[:, below] * (1 - part) + power[:, above] * part
+    levels -= levels.max() - np.float32(_RANGE_DB)
+    return np.maximum(levels, 0, out=levels)
+
+
+@cache
+def _bands() -> tuple[Numbers, Numbers, Numbers, Levels]:
+    """The lines of a spectrum that are looked at, and for each band which of them lie below and
+    above it, and how near it is to the upper one, 0…1."""
     hz = LOWEST_HZ * 2 ** (np.arange(SEMITONES * STEPS) / (12 * STEPS))
     places = hz * _PADDED / RATE
     left = places.astype(int)
-    part = (places - left).astype(np.float32)
     lines, places_of = np.unique(np.concatenate([left, left + 1]), return_inverse=True)
     below, above = np.split(places_of, 2)
-    levels = np.empty((len(framed), left.size), np.float32)
-    for start in range(0, len(framed), _TOGETHER):
-        piece = slice(start, start + _TOGETHER)
-        power = np.abs(rfft(framed[piece] * window, _PADDED, axis=1)[:, lines])
-        power = 20 * np.log10(power + np.float32(1e-9))
-        levels[piece] = power[:, below] * (1 - part) + power[:, above] * part
-    levels -= levels.max() - np.float32(_RANGE_DB)
-    return np.maximum(levels, 0, out=levels)
+    return lines, below, above, (places - left).astype(np.float32)
 
 
 def local_maxima(levels: Levels, reach: tuple[int, int]) -> tuple[Numbers, Numbers]:
@@ -112,23 +122,50 @@ def local_maxima(levels: Levels, reach: tuple[int, int]) -> tuple[Numbers, Numbe
     Returns:
         Frame and band of each, ``[N]``, in order.
     """
-    from scipy.ndimage import maximum_filter
-
-    highest = maximum_filter(levels, size=reach, mode="nearest")
+    highest = _highest_around(_highest_around(levels, reach[0], 0), reach[1], 1)
     frames, bands = np.nonzero((levels == highest) & (levels > 0))
     inside = (bands > 0) & (bands < levels.shape[1] - 1)
     return frames[inside].astype(np.int64), bands[inside].astype(np.int64)
+
+
+def _highest_around(levels: Levels, size: int, axis: int) -> Levels:
+    """The highest of ``size`` neighbours along an axis, the place itself in their middle.
+
+    Of 1, 2, 4 … neighbours each is the higher of two of those before it.
+    """
+    reach = [(0, 0), (0, 0)]
+    reach[axis] = (size // 2, size - 1 - size // 2)
+    found = np.pad(levels, reach, mode="edge")
+    if axis:
+        found = np.ascontiguousarray(found.T)
+    covered = 1
+    while covered < size:
+        step = min(covered, size - covered)
+        found = np.maximum(found[:-step], found[step:])
+        covered += step
+    return found.T if axis else found
 
 
 def _ranks(frames: Numbers, bands: Numbers, levels: Levels) -> Numbers:
     reach, across = round(_CROWD_S * RATE / HOP), round(_CROWD_SEMITONES * STEPS)
     low = np.searchsorted(frames, frames - reach, side="left")
     high = np.searchsorted(frames, frames + reach, side="right")
-    stronger = [
-        int(np.count_nonzero((levels[a:b] > level) & (np.abs(bands[a:b] - band) <= across)))
-        for a, b, level, band in zip(low, high, levels, bands, strict=True)
-    ]
-    return np.array(stronger, dtype=np.int64)
+    owners, others = _ranges(low, high)
+    is_stronger = levels[others] > levels[owners]
+    is_stronger &= np.abs(bands[others] - bands[owners]) <= across
+    return np.bincount(owners[is_stronger], minlength=frames.size).astype(np.int64)
+
+
+def _ranges(low: Numbers, high: Numbers) -> tuple[Numbers, Numbers]:
+    """Every number from ``low`` to before ``high`` ``[N]``, one range after the other.
+
+    Returns:
+        Which range each belongs to, and the number itself.
+    """
+    sizes = np.maximum(high - low, 0)
+    owners = np.repeat(np.arange(sizes.size), sizes)
+    begins = np.cumsum(sizes) - sizes
+    return owners, np.arange(owners.size) + (low - begins)[owners]
 
 
 def summit(levels: Levels, frames: Numbers, bands: Numbers, axis: int) -> Reals:
@@ -216,29 +253,63 @@ def find_triples(peaks: Peaks, each: int, stretch: float = 0.0) -> Triples:
     low = np.searchsorted(times, times + shortest * _MIN_RATIO)
     high = np.searchsorted(times, times + longest, side="right")
     end = np.searchsorted(times, times + furthest, side="right")
-    rows: list[NDArray[np.int64]] = []
-    for first in range(times.size):
-        pairs = _pairs(peaks, first, np.arange(low[first], high[first]), shortest)
-        if pairs.shape[1] < each and end[first] > high[first]:
-            # Little sounds here: notes of a slow bass are seconds apart.
-            near = np.arange(low[first], min(end[first], low[first] + _MOST_NEAR))
-            pairs = _pairs(peaks, first, near, shortest)
-        if pairs.shape[1] > each:
-            spans = times[pairs[1]] - times[first]
-            weakness = peaks.ranks[pairs].sum(axis=0) + 0.1 * spans
-            pairs = pairs[:, np.argpartition(weakness, each)[:each]]
-        rows.append(np.stack([np.full(pairs.shape[1], first), *pairs]))
-    found = np.concatenate(rows, axis=1) if rows else np.zeros((3, 0), np.int64)
-    return Triples(peaks, *found.astype(np.int64))
+    found = _pairs(peaks, np.arange(times.size), low, high, shortest)
+    # Where little sounds: notes of a slow bass are seconds apart.
+    few = np.bincount(found[0], minlength=times.size) < each
+    sparse = np.flatnonzero(few & (end > high))
+    if sparse.size:
+        far = np.minimum(end, low + _MOST_NEAR)
+        more = _pairs(peaks, sparse, low[sparse], far[sparse], shortest)
+        found = np.concatenate([found[:, ~np.isin(found[0], sparse)], more], axis=1)
+        found = found[:, np.argsort(found[0], kind="stable")]
+    return Triples(peaks, *_strongest(peaks, found, each))
 
 
-def _pairs(peaks: Peaks, first: int, near: Numbers, shortest: float) -> Numbers:
-    """``[2, N]``: every second and third peak of those near a first one that make a triple."""
-    near = near[np.abs(peaks.semitones[near] - peaks.semitones[first]) <= _MAX_LEAP]
-    after = peaks.times_s[near] - peaks.times_s[first]
-    gaps, spans = after[:, None], after[None]
+def _pairs(peaks: Peaks, first: Numbers, low: Numbers, high: Numbers, shortest: float) -> Numbers:
+    """``[3, N]``: every second and third peak that make a triple with some first ones, in order of
+    the first, the second and the third.
+
+    Args:
+        low, high: of each first peak the range of peaks that are near it.
+    """
+    some = [
+        _pairs_of(peaks, first[at:to], low[at:to], high[at:to], shortest)
+        for at, to in pairwise(range(0, first.size + _TOGETHER, _TOGETHER))
+    ]
+    return np.concatenate([np.zeros((3, 0), np.int64), *some], axis=1)
+
+
+def _pairs_of(
+    peaks: Peaks, first: Numbers, low: Numbers, high: Numbers, shortest: float
+) -> Numbers:
+    owners, near = _ranges(low, high)
+    leaps = np.abs(peaks.semitones[near] - peaks.semitones[first[owners]])
+    owners, near = owners[leaps <= _MAX_LEAP], near[leaps <= _MAX_LEAP]
+    after = peaks.times_s[near] - peaks.times_s[first[owners]]
+    # A third peak is one of those near the same first one, and later than the second.
+    ends = np.searchsorted(owners, owners, side="right")
+    second, third = _ranges(np.arange(near.size), ends)
+    gaps, spans = after[second], after[third]
     fits = (spans >= shortest) & (gaps >= _MIN_RATIO * spans) & (gaps <= _MAX_RATIO * spans)
-    return np.asarray(near[np.array(np.nonzero(fits))])
+    second, third = second[fits], third[fits]
+    return np.stack([first[owners[second]], near[second], near[third]])
+
+
+def _strongest(peaks: Peaks, triples: Numbers, each: int) -> Numbers:
+    """``[3, N]``: of triples in order of their first peak those of the strongest other two.
+
+    Args:
+        each: how many at most begin with one peak.
+    """
+    first, second, third = triples
+    spans = peaks.times_s[third] - peaks.times_s[first]
+    weakness = peaks.ranks[second] + peaks.ranks[third] + 0.1 * spans
+    ends = np.cumsum(np.bincount(first, minlength=1))
+    kept = [
+        np.arange(at, to) if to - at <= each else at + weakness[at:to].argpartition(each)[:each]
+        for at, to in pairwise([0, *ends.tolist()])
+    ]
+    return triples[:, np.concatenate(kept)]
 
 
 def hashes_of(triples: Triples) -> Numbers:
@@ -346,10 +417,6 @@ def _near(times: Reals, semitones: Reals, others: Reals, pitches: Reals) -> NDAr
     others, pitches = others[order], pitches[order]
     low = np.searchsorted(others, times - _SAME_S)
     high = np.searchsorted(others, times + _SAME_S)
-    return np.array(
-        [
-            bool((np.abs(pitches[a:b] - pitch) <= _SAME_SEMITONES).any())
-            for a, b, pitch in zip(low, high, semitones, strict=True)
-        ],
-        dtype=bool,
-    )
+    owners, near = _ranges(low, high)
+    is_same = np.abs(pitches[near] - semitones[owners]) <= _SAME_SEMITONES
+    return np.bincount(owners[is_same], minlength=times.size) > 0

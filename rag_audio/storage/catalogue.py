@@ -10,7 +10,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -55,8 +55,9 @@ from rag_audio.storage.catalogue_snapshot import (
     take_snapshot,
     within,
 )
-from rag_audio.storage.database import hold, in_parts, reading, writing
+from rag_audio.storage.database import ROWS_AT_ONCE, hold, in_parts, reading, writing
 from rag_audio.storage.epoch import CatalogueEpoch, raise_epoch, read_epoch
+from rag_audio.storage.index_shards import SqlShards
 from rag_audio.storage.locks import claim
 from rag_audio.storage.migrations import migrate
 from rag_audio.storage.rights_tables import RightsLog, withheld_files
@@ -100,6 +101,11 @@ class SqlCatalogue:
         self._kept: Snapshot | None = None
         self._renewing = threading.Lock()
         migrate(engine)
+
+    @property
+    def index_shards(self) -> SqlShards:
+        """The shards of libraries that are being indexed."""
+        return SqlShards(self._engine)
 
     def claim(self, library: str) -> AbstractContextManager[None]:
         """Hold a library for writing; released at the end of the block or with the process.
@@ -245,17 +251,22 @@ class SqlCatalogue:
         library: str,
         files: Iterable[FileState],
         landmarks: Mapping[str, Landmarks] | None = None,
+        unless: Callable[[Connection], None] | None = None,
     ) -> None:
         """Insert or replace by path, in one transaction.
 
         Args:
             landmarks: of stems among these files, by id; of others they stay as they are.
+            unless: called in the transaction before anything is written; where it raises, nothing
+                is.
         """
         states = {state.path: state for state in files}
         rows = {path: _row_of(library, state) for path, state in states.items()}
         if not rows:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
+            if unless is not None:
+                unless(connection)
             landmark_rows.put(connection, landmarks or {})
             for some in in_parts(list(rows)):
                 these = (_files.c.library == library, _files.c.path.in_(some))
@@ -270,12 +281,59 @@ class SqlCatalogue:
             told = {(library, path): states[path].stem for path in rows}
             self._touched(connection, library, touched, told)
 
-    def files(self, library: str) -> Mapping[str, FileState]:
-        """All files of a library by path, in order of path."""
-        query = select(_files).where(_files.c.library == library)
+    def files(
+        self,
+        library: str,
+        *,
+        paths: Collection[str] | None = None,
+        stem_ids: Collection[str] | None = None,
+    ) -> Mapping[str, FileState]:
+        """Files of a library by path, in order of path.
+
+        Args:
+            paths: only at these. stem_ids: only those of these stems. Neither: all.
+        """
+        mine = select(_files).where(_files.c.library == library)
+        column, values = (
+            (_files.c.path, paths) if stem_ids is None else (_files.c.stem_id, stem_ids)
+        )
         with reading(self._engine) as connection:
-            states = [_state_of(row) for row in connection.execute(query)]
+            if values is None:
+                rows = connection.execute(mine).all()
+            else:
+                rows = []
+                for some in in_parts(sorted(values)):
+                    rows += connection.execute(mine.where(column.in_(some))).all()
+        states = map(_state_of, rows)
         return {state.path: state for state in sorted(states, key=lambda state: state.path)}
+
+    def file_pages(self, library: str, *, by_stem: bool = False) -> Iterator[list[FileState]]:
+        """All files of a library, some at a time; each page is read in a transaction of its own.
+
+        Args:
+            by_stem: in order of the stem's id, all files of a stem in one page; else by path.
+        """
+        column = _files.c.stem_id if by_stem else _files.c.path
+        mine = select(_files).where(_files.c.library == library)
+        last = ""
+        while True:
+            with reading(self._engine) as connection:
+                page = mine.where(column > last).order_by(column).limit(ROWS_AT_ONCE)
+                rows = list(connection.execute(page))
+                if not rows:
+                    return
+                last = str(getattr(rows[-1], column.name))
+                if by_stem:  # the last stem may have more files than the page had room for
+                    rows = [row for row in rows if row.stem_id != last]
+                    rows += connection.execute(mine.where(column == last))
+            yield [_state_of(row) for row in rows]
+
+    def stems_of_many_files(self, library: str) -> list[str]:
+        """Ids of the stems whose bytes lie at several paths of a library."""
+        mine = select(_files.c.stem_id).where(_files.c.library == library)
+        many = mine.group_by(_files.c.stem_id).having(func.count() > 1)
+        with reading(self._engine) as connection:
+            return sorted(connection.execute(many).scalars())
 
     def remove_files(self, library: str, paths: Iterable[str]) -> None:
         """Forget files, in one transaction; unknown paths are ignored."""

@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rag_audio.audio import midi
+from rag_audio.audio import analysis, midi
 from rag_audio.audio import writing as sound
 from rag_audio.audio.analysis import analyse, beat_offset_s, chroma, estimate_key, find_pulse
 from rag_audio.audio.copy_distance import copy_distance
@@ -185,6 +187,22 @@ def test_a_copy_is_near_whatever_was_done_to_its_format(tmp_path: Path) -> None:
     for name, copy in copies.items():
         assert copy_distance(audio, copy) < 0.12, name
         assert copy_distance(copy, audio) < 0.12, name
+
+
+@settings(max_examples=25)
+@given(
+    rows=st.integers(1, 30),
+    columns=st.integers(1, 6),
+    half=st.integers(0, 6),
+    seed=st.integers(0, 999),
+)
+def test_a_running_median_is_that_of_each_row_and_its_neighbours(
+    rows: int, columns: int, half: int, seed: int
+) -> None:
+    values = np.random.default_rng(seed).integers(0, 9, (rows, columns)).astype(np.float32)
+    around = np.clip(np.arange(rows)[:, None] + np.arange(-half, half + 1), 0, rows - 1)
+    expected = np.median(values[around], axis=1)
+    assert np.array_equal(analysis._running_median(values, 2 * half + 1), expected)
 
 
 def test_a_copy_within_something_longer_is_found() -> None:

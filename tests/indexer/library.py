@@ -70,7 +70,7 @@ def tone(path: Path, hz: float = 220.0, seconds: float = 1.0, channels: int = 1)
     return path
 
 
-def quick_analysis(audio: Audio, layout: object = None) -> SimpleNamespace:
+def quick_analysis(audio: Audio, layout: object = None, **_: bool) -> SimpleNamespace:
     """As ``rag_audio.audio.analysis.analyse``, knowing nothing but the level."""
     peak = float(np.abs(audio.samples).max(initial=0.0))
     return SimpleNamespace(
@@ -83,7 +83,7 @@ def quick_analysis(audio: Audio, layout: object = None) -> SimpleNamespace:
     )
 
 
-def later_analysis(audio: Audio, layout: object = None) -> SimpleNamespace:
+def later_analysis(audio: Audio, layout: object = None, **_: bool) -> SimpleNamespace:
     """:func:`quick_analysis` of a later release: it hears a tempo in everything."""
     return SimpleNamespace(**{**vars(quick_analysis(audio)), "bpm": 123.0, "bpm_confidence": 0.9})
 

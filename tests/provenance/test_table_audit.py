@@ -232,7 +232,7 @@ def test_keys_of_before_are_logged_when_a_database_is_brought_up_to_date(engine:
     with writing(engine) as db:
         for later in (
             *("webhook_secrets", "stem_postings", "stem_landmarks", "ledger_outputs"),
-            *("catalogue_epoch", "stems", "stem_tags", "stem_groups"),
+            *("catalogue_epoch", "stems", "stem_tags", "stem_groups", "index_shards"),
         ):
             db.execute(text(f"DROP TABLE {later}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0009'"))

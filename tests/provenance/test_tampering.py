@@ -63,6 +63,7 @@ NOT_HELD = {
     "webhook_secrets": "which secrets sign a key's calls; receivers accept no other than theirs",
     "stem_landmarks": "what stems are recognised by: made of the stems' sound again by the index",
     "stem_postings": "the same, by hash",
+    "index_shards": "the plan of a run of the indexer, gone at its end; what it wrote is held",
     "catalogue_epoch": "a counter: another number makes processes read again what they kept",
     "alembic_version": "a database that says another version is not opened, see below",
 }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from rag_audio.retrieval.landmarks import (
     Triples,
     find_triples,
     hashes_of,
+    local_maxima,
     probes_of,
 )
 
@@ -50,6 +53,49 @@ def test_what_is_played_backwards_twice_has_the_same_hashes(seed: int) -> None:
     assert np.array_equal(np.sort(hashes_of(once)), np.sort(hashes_of(twice)))
     mirrored = find_triples(peaks.backwards(), 1000)
     assert not np.array_equal(np.sort(hashes_of(once)), np.sort(hashes_of(mirrored)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), count=st.integers(0, 150), spread_s=st.sampled_from([2.0, 30.0]))
+def test_triples_are_all_that_lie_near_each_other(seed: int, count: int, spread_s: float) -> None:
+    rng = np.random.default_rng(seed)
+    times = np.sort(rng.uniform(0, spread_s, count).round(2))
+    peaks = Peaks(times, rng.uniform(5, 60, count), rng.integers(0, 5, count), spread_s)
+    found = find_triples(peaks, 10_000)
+    expected = []
+    for a in range(count):
+        after, leaps = times - times[a], np.abs(peaks.semitones - peaks.semitones[a])
+        far = np.searchsorted(times, times[a] + 4.0, side="right")
+        begin = int(np.searchsorted(times, times[a] + 0.07))
+        near = [n for n in range(begin, min(far, begin + 200)) if leaps[n] <= 10]
+        for b, c in product(near, near):
+            if after[c] >= 0.35 and 0.2 * after[c] <= after[b] <= 0.8 * after[c]:
+                expected.append((a, b, c))
+    told = list(zip(found.first, found.second, found.third, strict=True))
+    assert told == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 30), st.integers(3, 20)),
+    reach=st.tuples(st.integers(0, 5), st.integers(0, 4)),
+    seed=st.integers(0, 999),
+)
+def test_maxima_are_the_highest_of_their_neighbourhood(
+    shape: tuple[int, int], reach: tuple[int, int], seed: int
+) -> None:
+    levels = np.random.default_rng(seed).integers(0, 6, shape).astype(np.float32)
+    up, side = reach
+    expected = [
+        (frame, band)
+        for frame in range(shape[0])
+        for band in range(1, shape[1] - 1)
+        if levels[frame, band] > 0
+        and levels[frame, band]
+        == levels[max(0, frame - up) : frame + up + 1, max(0, band - side) : band + side + 1].max()
+    ]
+    found = local_maxima(levels, (2 * up + 1, 2 * side + 1))
+    assert list(zip(*found, strict=True)) == expected
 
 
 @settings(max_examples=20, deadline=None)

@@ -121,7 +121,7 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
         for metadata in BY_HAND:
             metadata.drop_all(db)
         db.execute(text("ALTER TABLE ledger_counter DROP COLUMN first_output"))
-        for table in ("key_fingerprints", "ledger_outputs"):
+        for table in ("key_fingerprints", "ledger_outputs", "index_shards"):
             db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     old_home(engine)

@@ -267,7 +267,7 @@ def test_rows_are_made_of_a_home_of_before(tmp_path: Path, size: int) -> None:
     take(catalogue, ("revoke", (RevocationOf.STEM, many[0].id)))
     before = catalogue.clearance(None, TODAY).holdings.groups
     with writing(engine) as db:
-        for table in (*stem_rows.TABLES, "catalogue_epoch", "ledger_outputs"):
+        for table in (*stem_rows.TABLES, "catalogue_epoch", "ledger_outputs", "index_shards"):
             db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0012'"))
     engine.dispose()

@@ -35,7 +35,7 @@ TABLES = (
     *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
     *("webhook_deliveries", "conflicts", "withheld_files", "output_owners", "key_fingerprints"),
     *("webhook_secrets", "stem_landmarks", "stem_postings", "ledger_outputs"),
-    *("catalogue_epoch", "stems", "stem_tags", "stem_groups"),
+    *("catalogue_epoch", "stems", "stem_tags", "stem_groups", "index_shards"),
 )
 """Every table that is ours at :data:`HEAD`."""
 MIGRATION_S = 600.0
