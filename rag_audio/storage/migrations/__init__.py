@@ -18,21 +18,22 @@ from sqlalchemy.exc import ArgumentError
 from rag_audio.errors import ConfigError, LedgerTampered
 from rag_audio.storage.database import BUSY_TIMEOUT_S, IN_MEMORY, reading, writing
 
-HEAD = "0014"
+HEAD = "0016"
 """The newest revision, so that a database that has it need not load alembic; a test holds it
 against the files."""
 TABLES = (
-    *("libraries", "licenses", "files", "revocations", "fingerprints", "fingerprint_postings"),
+    *("libraries", "licenses", "files", "revocations", "fingerprints"),
     *("ledger_entries", "ledger_nodes", "ledger_tree", "ledger_counter", "ledger_private"),
     *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
     *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
     *("webhook_deliveries", "conflicts", "withheld_files", "output_owners", "key_fingerprints"),
     *("webhook_secrets", "stem_landmarks", "stem_postings", "ledger_outputs"),
     *("catalogue_epoch", "stems", "stem_tags", "stem_groups"),
+    *("output_postings", "output_hash_counts", "fingerprints_to_index"),
 )
 """Every table that is ours at :data:`HEAD`."""
-_BEFORE_ALEMBIC = {*TABLES, "ledger_head"}
-"""Those that a home may hold which alembic has never seen: the first version had one more."""
+_BEFORE_ALEMBIC = {*TABLES, "ledger_head", "fingerprint_postings"}
+"""Those that a home may hold which alembic has never seen: earlier versions had others, too."""
 _FIRST = "0001"
 _VERSION_TABLE = "alembic_version"
 _MADE_EARLY = {
