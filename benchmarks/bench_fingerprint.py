@@ -48,7 +48,7 @@ from rag_audio.provenance.trace.fingerprint import (
     windows,
 )
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.trace.output_landmarks import Question, candidates
+from rag_audio.provenance.trace.output_landmarks import Question, changed_candidates
 from rag_audio.provenance.trace.time_ranges import StretchKind, compare
 from rag_audio.resources import data_dir
 from rag_audio.storage.database import connect
@@ -316,8 +316,8 @@ def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]
     ((_, piece),) = pieces(find_peaks(next(iter(_crops(sound, 5.0, 1, rng)))))
     query = make_query(piece)
     say(
-        "\n| outputs | kept in bulk, ms each | one more kept, ms | question, ms | rows read "
-        "| comparing each, ms | ratio |\n|---|---|---|---|---|---|---|"
+        "\n| outputs | kept in bulk, ms each | one more kept, ms | question, ms "
+        "| rows read at all speeds | comparing each, ms | ratio |\n|---|---|---|---|---|---|---|"
     )
     for count in (100, 1000) if not arguments.large else (100, 1000, 10_000):
         with tempfile.TemporaryDirectory() as folder:
@@ -340,7 +340,7 @@ def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]
                 read = found.probes.size
                 return found
 
-            candidates(counted, piece)
+            changed_candidates(counted, piece)
             if best.output != 1:
                 raise SystemExit(f"{count} outputs: named output {best.output}, not 1")
             sample = list(range(1, min(count, 200) + 1))

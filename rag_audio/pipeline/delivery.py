@@ -271,7 +271,7 @@ def commit(
 def _index_fingerprints(home: Home) -> None:
     """Outside of the ledger's lock: it takes as long as everything else that is written."""
     with suppress(BackendUnavailable):  # the outputs are logged, and the next question does it
-        home.fingerprints.index_new()
+        home.fingerprints.index_new(most=1)
 
 
 @contextmanager

@@ -25,13 +25,12 @@ from rag_audio.provenance.trace.fingerprint import (
     pieces,
 )
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.trace.output_landmarks import OutputCandidate, candidates
+from rag_audio.provenance.trace.output_landmarks import changed_candidates
 
 # Triples of peaks that the sound shares with an output vote for a tempo, a pitch and a place,
-# forwards and backwards: one question names the outputs that a piece of it may be as it is, and
-# those it may be at another speed or pitch, or backwards (:mod:`.output_landmarks`). About which
-# tempo and pitch that is, the votes say; how exactly, :mod:`.alignment` finds, for the best
-# outputs alone.
+# forwards and backwards: one question names the outputs that a piece of it may be at whatever speed
+# or pitch (:mod:`.output_landmarks`). About how much higher it is, the votes say; the tempo and the
+# place :mod:`.alignment` finds, for the best outputs alone.
 
 EXACT_SHARE, CLOSE_SHARE = 0.55, 0.62
 """Share of exact, or of close, peaks that names an output; ``benchmarks/bench_fingerprint.py``."""
@@ -126,30 +125,6 @@ class Fit:
         return float(np.clip(sure, least, 1.0))
 
 
-class _Piece:
-    """A piece of a hearing, from ``start_s`` on, and the outputs that it may be."""
-
-    def __init__(
-        self, fingerprints: SqlFingerprints, hearing: Hearing, start_s: float, peaks: PeakSet
-    ) -> None:
-        self._fingerprints = fingerprints
-        self.hearing, self.start_s, self.peaks = hearing, start_s, peaks
-
-    @cached_property
-    def _candidates(self) -> tuple[list[OutputCandidate], ...]:
-        return candidates(self._fingerprints.sharing, self.peaks)
-
-    @property
-    def plain(self) -> list[OutputCandidate]:
-        """As it is."""
-        return self._candidates[0]
-
-    @property
-    def changed(self) -> list[OutputCandidate]:
-        """However it was changed."""
-        return self._candidates[1]
-
-
 class Recogniser:
     """Says which output a sound is.
 
@@ -172,56 +147,58 @@ class Recogniser:
         heard = [one for one in heard if one.peaks.times_s.size]
         if not heard or not self._fingerprints.any():
             return []
-        every: list[_Piece] = []
         for one in heard:
-            mine = [_Piece(self._fingerprints, one, *piece) for piece in pieces(one.peaks)]
-            found = self._unchanged(mine)
+            found = self._unchanged(one)
             if found:
                 return found
-            every += mine
-        return self._changed(every) if disguised else []
+        return self._changed(heard) if disguised else []
 
-    def _unchanged(self, every: Sequence[_Piece]) -> list[Fit]:
+    def _unchanged(self, heard: Hearing) -> list[Fit]:
         found: dict[int, Fit] = {}
-        for one in every:
-            alike = self._fingerprints.matches(one.peaks, one.plain)[:_COMPARED]
-            kept = self._fingerprints.load([fit.output for fit in alike])
+        for start_s, piece in pieces(heard.peaks):
+            alike = self._fingerprints.find(piece)[:_COMPARED]
+            kept = self._fingerprints.load([one.output for one in alike])
             for output, print_ in kept.items():
-                at = align(peaks_of(print_), one.peaks)
-                self._judge(output, at, one, one.hearing, one.start_s, found)
+                at = align(peaks_of(print_), piece)
+                self._judge(output, at, heard, start_s, piece.duration_s, found)
         return _best_first(found)
 
-    def _changed(self, every: Sequence[_Piece]) -> list[Fit]:
+    def _changed(self, heard: Sequence[Hearing]) -> list[Fit]:
         """At other tempos and pitches, and backwards: the fullest pieces of every hearing."""
+        every = [(one, *piece) for one in heard for piece in pieces(one.peaks)]
+        every.sort(key=lambda one: -one[2].times_s.size)
         found: dict[int, Fit] = {}
-        fullest = sorted(every, key=lambda one: -one.peaks.times_s.size)
-        for one in fullest[:_MOST_SEARCHED]:
-            tried = one.changed[:_TRIED]
+        for one, start_s, piece in every[:_MOST_SEARCHED]:
+            tried = changed_candidates(self._fingerprints.sharing, piece)[:_TRIED]
             kept = self._fingerprints.load([candidate.output for candidate in tried])
-            end_s = one.hearing.peaks.duration_s - one.start_s - one.peaks.duration_s
-            turned = backwards(one.peaks)
+            end_s = one.peaks.duration_s - start_s - piece.duration_s
+            turned = backwards(piece)
             for candidate in tried:
+                if candidate.output not in kept:
+                    continue  # the index has rows of an output that has no fingerprint
                 mine = peaks_of(kept[candidate.output])
-                for sound, there, from_s in (
-                    (one.hearing, one.peaks, one.start_s),
-                    (None, turned, end_s),
-                ):
+                for sound, there, from_s in ((one, piece, start_s), (None, turned, end_s)):
                     at = align(mine, there, _TEMPOS, candidate.semitones, reach=0.5)
-                    heard = sound or one.hearing.reversed
-                    self._judge(candidate.output, at, one, heard, from_s, found)
+                    self._judge(
+                        candidate.output,
+                        at,
+                        sound or one.reversed,
+                        from_s,
+                        piece.duration_s,
+                        found,
+                    )
         return _best_first(found)
 
     def _judge(
         self,
         output: int,
         at: PeakAlignment | None,
-        piece: _Piece,
         heard: Hearing,
         start_s: float,
+        piece_s: float,
         found: dict[int, Fit],
     ) -> None:
         """Keep a fit that names an output, and is better than what is known of it."""
-        piece_s = piece.peaks.duration_s
         if at is None or (output in found and found[output].at.exact >= at.exact):
             return
         if is_exact(at):

@@ -48,10 +48,9 @@ from rag_audio.provenance.trace.fingerprint import (
     match,
 )
 from rag_audio.provenance.trace.output_landmarks import (
-    OutputCandidate,
     Question,
-    candidates,
     index_rows,
+    plain_candidates,
 )
 from rag_audio.storage import postings
 from rag_audio.storage.database import in_parts, reading, writing
@@ -133,15 +132,18 @@ class SqlFingerprints(SqlStore):
         )
         db.execute(insert(to_index).values(output=output))
 
-    def index_new(self) -> int:
+    def index_new(self, most: int | None = None) -> int:
         """Put those outputs into the index that it lacks, some hundred in one transaction.
+
+        Args:
+            most: it ends after the transaction in which there were so many; None: with all of them.
 
         Returns:
             How many. A fingerprint that cannot be read is left out, which ``ledger verify`` tells.
         """
         done = 0
         wanted = select(to_index.c.output).order_by(to_index.c.output).limit(_TOGETHER)
-        while True:
+        while most is None or done < most:
             with reading(self._engine) as db:
                 if db.execute(wanted.limit(1)).first() is None:
                     return done
@@ -149,6 +151,7 @@ class SqlFingerprints(SqlStore):
                 outputs = [int(output) for output in db.execute(wanted).scalars()]
                 _index(db, outputs)
             done += len(outputs)
+        return done
 
     def get(self, output: int) -> Fingerprint | None:
         """The fingerprint of an output, if one is kept.
@@ -166,10 +169,7 @@ class SqlFingerprints(SqlStore):
         Raises:
             LedgerError: a row was changed.
         """
-        return self.matches(piece, candidates(self.sharing, piece)[0])
-
-    def matches(self, piece: PeakSet, plain: Sequence[OutputCandidate]) -> list[LandmarkMatch]:
-        """As :meth:`find`, where it is known which outputs the piece may be."""
+        plain = plain_candidates(self.sharing, piece)
         query = make_query(piece)
         kept = self.load([one.output for one in plain[:_CANDIDATES]])
         found = [match(query, one, output) for output, one in kept.items()]

@@ -4,16 +4,16 @@ They are triples of peaks, as those of stems (:mod:`rag_audio.retrieval.landmark
 the fingerprint that is kept: an index can be made again at any time, and checked. What is kept says
 where peaks are to a millisecond and a quarter of a semitone, so cells of leaps are wider.
 
-A sound is asked about at all speeds, forwards and backwards, in one question. Of what it may ask
-for, it first asks for what tells most: hashes that few outputs have, and cells into which no change
-need have moved a landmark. So much is read as a question may, and no more, however many outputs
-there are.
+A sound is asked about as it is, and then at all speeds, forwards and backwards, in one question. Of
+what it may ask for, it first asks for what tells most: hashes that few outputs have, and cells into
+which no change need have moved a landmark. So much is read as a question may, and no more, however
+many outputs there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,11 +35,11 @@ GRID = TripleGrid(
     tempo_change=0.13, shift=3.6, off_semitones=0.25,
 )  # fmt: skip
 """Of outputs; tempo and pitch may be changed by as much as :mod:`.content_matching` tries."""
+PLAIN = replace(GRID, tempo_change=0.02, shift=0.3)
+"""The same hashes, where a sound is asked about as it is."""
 _KEPT_EACH, _ASKED_EACH = 6, 12
 """Triples that begin with one peak."""
-_STRETCH = 0.12
 _MOST_GUESSES = 120
-_PLAIN_TEMPO, _PLAIN_SEMITONES = 0.04, 0.8
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,6 @@ class OutputCandidate:
     votes: int
     tempo: float = 1.0
     semitones: float = 0.0
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it may have the output's own tempo and pitch, and runs forwards."""
-        return abs(self.tempo - 1.0) <= _PLAIN_TEMPO and abs(self.semitones) <= _PLAIN_SEMITONES
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,42 +83,39 @@ def index_rows(kept: Fingerprint) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     return GRID.hashes_of(triples), times, spans, cents
 
 
-def candidates(sharing: Sharing, piece: PeakSet) -> tuple[list[OutputCandidate], ...]:
-    """The outputs that a piece of sound may be, most likely first, each once.
+def plain_candidates(sharing: Sharing, piece: PeakSet) -> list[OutputCandidate]:
+    """The outputs that a piece of sound may be as it is, most likely first, each once."""
+    return _candidates(sharing, [piece], PLAIN)
 
-    Returns:
-        Those that it may be as it is, forwards and at the output's tempo and pitch; and those that
-        it may be however it was changed.
-    """
-    ways = [_triples(one, _ASKED_EACH, _STRETCH) for one in (piece, backwards(piece))]
-    probes = [GRID.probes_of(triples) for triples in ways]
-    hashes = np.concatenate([asked for asked, _, _ in probes])
+
+def changed_candidates(sharing: Sharing, piece: PeakSet) -> list[OutputCandidate]:
+    """The outputs that a piece of sound may be however it was changed, most likely first."""
+    return _candidates(sharing, [piece, backwards(piece)], GRID)
+
+
+def _candidates(
+    sharing: Sharing, ways: Sequence[PeakSet], grid: TripleGrid
+) -> list[OutputCandidate]:
+    asked = [_triples(one, _ASKED_EACH, grid.tempo_change) for one in ways]
+    probes = [grid.probes_of(triples) for triples in asked]
+    hashes = np.concatenate([some for some, _, _ in probes])
     if not hashes.size:
-        return [], []
+        return []
     different, where = np.unique(hashes, return_inverse=True)
     steps = np.full(different.size, 5)
     np.minimum.at(steps, where, np.concatenate([moved for _, _, moved in probes]))
     found = sharing(Question(different, steps))
-    plain: dict[int, OutputCandidate] = {}
-    changed: dict[int, OutputCandidate] = {}
+    best: dict[int, OutputCandidate] = {}
     at = 0
-    for triples, (asked, owners, _) in zip(ways, probes, strict=True):
-        mine = for_each_triple(found, where[at : at + asked.size], owners)
-        at += asked.size
-        for guess in hypotheses(triples, mine, piece.duration_s / 2, _MOST_GUESSES, GRID):
-            one = OutputCandidate(int(guess.stem_id), guess.votes, guess.tempo, guess.semitones)
-            _keep(changed, one)
-            if triples is ways[0] and one.is_plain:
-                _keep(plain, one)
-    return _best_first(plain), _best_first(changed)
-
-
-def _keep(best: dict[int, OutputCandidate], one: OutputCandidate) -> None:
-    if one.output not in best or best[one.output].votes < one.votes:
-        best[one.output] = one
-
-
-def _best_first(best: dict[int, OutputCandidate]) -> list[OutputCandidate]:
+    for triples, (some, owners, _) in zip(asked, probes, strict=True):
+        mine = for_each_triple(found, where[at : at + some.size], owners)
+        at += some.size
+        middle = triples.peaks.duration_s / 2
+        for guess in hypotheses(triples, mine, middle, _MOST_GUESSES, grid):
+            output = int(guess.stem_id)
+            if output not in best or best[output].votes < guess.votes:
+                change = (guess.tempo, guess.semitones)
+                best[output] = OutputCandidate(output, guess.votes, *change)
     return sorted(best.values(), key=lambda one: (-one.votes, one.output))
 
 
