@@ -15,6 +15,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from rag_audio.audio.reading import load
 from rag_audio.audio.writing import save
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import Audio
+from rag_audio.domain.landmarks import Postings
 from rag_audio.domain.ports import Mark
 from rag_audio.provenance.trace import content_matching
 from rag_audio.provenance.trace.alignment import align, peaks_of
@@ -39,11 +41,14 @@ from rag_audio.provenance.trace.fingerprint import (
     coherence,
     find_peaks,
     make_fingerprint,
+    make_query,
     match,
     peak_in_waveform,
+    pieces,
     windows,
 )
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.trace.output_landmarks import Question, changed_candidates
 from rag_audio.provenance.trace.time_ranges import StretchKind, compare
 from rag_audio.resources import data_dir
 from rag_audio.storage.database import connect
@@ -82,8 +87,7 @@ def main() -> None:
         started = time.perf_counter()
         prints = [make_fingerprint(sound) for sound in kept]
         made_s = (time.perf_counter() - started) / len(kept)
-        for number, one in enumerate(prints, 1):
-            store.put(number, one)
+        store.put_many(enumerate(prints, 1))
         rate = float(np.median([p.hashes.size / p.duration_s for p in prints]))
         say(
             f"{len(kept)} outputs kept, {rate:.0f} landmarks a second, {1000 * made_s:.0f} ms each."
@@ -309,19 +313,34 @@ def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]
     """Time of a question among many outputs, whose landmarks are drawn like real ones."""
     real = make_fingerprint(sound)
     rng = np.random.default_rng(2)
-    (query,) = windows(find_peaks(next(iter(_crops(sound, 5.0, 1, rng)))))
-    say("\n| outputs | question, ms | comparing each, ms | ratio |\n|---|---|---|---|")
+    ((_, piece),) = pieces(find_peaks(next(iter(_crops(sound, 5.0, 1, rng)))))
+    query = make_query(piece)
+    say(
+        "\n| outputs | kept in bulk, ms each | one more kept, ms | question, ms "
+        "| rows read at all speeds | comparing each, ms | ratio |\n|---|---|---|---|---|---|---|"
+    )
     for count in (100, 1000) if not arguments.large else (100, 1000, 10_000):
         with tempfile.TemporaryDirectory() as folder:
             store = SqlFingerprints(connect(f"sqlite:///{folder}/prints.db"))
-            store.put(1, real)
-            for number in range(2, count + 1):
-                noise = rng.integers(-40, 40, real.hashes.size) * 64 + rng.integers(-6, 6)
-                other = Fingerprint(np.abs(real.hashes + noise) % 2**19, real.times_ms, 10.0)
-                store.put(number, other)
+            others = (_drawn_like(real, rng) for _ in range(2, count + 1))
             started = time.perf_counter()
-            best = store.find(query)[0]
+            store.put_many(enumerate(chain([real], others), 1))
+            bulk = 1000 * (time.perf_counter() - started) / count
+            started = time.perf_counter()
+            store.put(count + 1, _drawn_like(real, rng))
+            one_more = 1000 * (time.perf_counter() - started)
+            started = time.perf_counter()
+            best = store.find(piece)[0]
             ours = 1000 * (time.perf_counter() - started)
+            read = 0
+
+            def counted(question: Question, of: SqlFingerprints = store) -> Postings:
+                nonlocal read
+                found = of.sharing(question)
+                read = found.probes.size
+                return found
+
+            changed_candidates(counted, piece)
             if best.output != 1:
                 raise SystemExit(f"{count} outputs: named output {best.output}, not 1")
             sample = list(range(1, min(count, 200) + 1))
@@ -329,7 +348,15 @@ def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]
             for print_ in store.load(sample).values():
                 match(query, print_)
             linear = 1000 * (time.perf_counter() - started) * count / len(sample)
-        say(f"| {count} | {ours:.0f} | {linear:.0f} | {linear / ours:.1f} x |")
+        say(
+            f"| {count} | {bulk:.1f} | {one_more:.0f} | {ours:.0f} | {read} | {linear:.0f} "
+            f"| {linear / ours:.1f} x |"
+        )
+
+
+def _drawn_like(real: Fingerprint, rng: np.random.Generator) -> Fingerprint:
+    noise = rng.integers(-40, 40, real.hashes.size) * 64 + rng.integers(-6, 6)
+    return Fingerprint(np.abs(real.hashes + noise) % 2**19, real.times_ms, 10.0)
 
 
 def _ask(store: SqlFingerprints, sound: Audio, changed: bool) -> tuple[int | None, float]:
@@ -338,7 +365,7 @@ def _ask(store: SqlFingerprints, sound: Audio, changed: bool) -> tuple[int | Non
     fits = Recogniser(store).fits(heard, disguised=changed)
     if fits:
         return fits[0].output, fits[0].at.exact_share
-    found = [one for query in windows(heard[0].peaks) for one in store.find(query)]
+    found = [one for _, piece in pieces(heard[0].peaks) for one in store.find(piece)]
     alike = sorted(found, key=lambda one: -one.agreeing)[:12]
     kept = store.load([one.output for one in alike])
     places = (align(peaks_of(one), heard[0].peaks) for one in kept.values())

@@ -31,8 +31,8 @@ import rag_audio
 from indexer.index_points import points, windows
 from indexer.measure import MEASURED_BY
 from rag_audio.domain import (
-    Audio,
     AttributionRecord,
+    Audio,
     Channel,
     Influence,
     Key,

@@ -7,7 +7,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -264,7 +264,14 @@ def commit(
                     if on_commit is not None:
                         _remove(output.target)
             raise
+        _index_fingerprints(home)
         return done or tuple(output.put_in_place() for output in staged)
+
+
+def _index_fingerprints(home: Home) -> None:
+    """Outside of the ledger's lock: it takes as long as everything else that is written."""
+    with suppress(BackendUnavailable):  # the outputs are logged, and the next question does it
+        home.fingerprints.index_new(most=1)
 
 
 @contextmanager

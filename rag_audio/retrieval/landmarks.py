@@ -193,18 +193,111 @@ MAX_TEMPO_CHANGE = 0.12
 """Natural logarithm of the largest change of tempo that is looked for."""
 MAX_SEMITONES = 2.4
 
-_MAX_LEAP = 10.0
+MAX_LEAP = 10.0
+"""Semitones from the first peak to the others."""
 _MIN_SPAN_S, _MAX_SPAN_S, _SPARSE_SPAN_S = 0.35, 1.4, 4.0
 _MOST_NEAR = 200
-_MIN_RATIO, _MAX_RATIO = 0.2, 0.8
-_LEAP_CELL, _RATIO_CELL, _SPAN_CELL, _PITCH_CELL = 0.4, 0.06, 0.25, 5.0
-_BORDER = 0.25
-_LEAPS = 2 * round(_MAX_LEAP / _LEAP_CELL) + 2
-_RATIOS = round((_MAX_RATIO - _MIN_RATIO) / _RATIO_CELL) + 2
-_SPANS = round(np.log(_SPARSE_SPAN_S / _MIN_SPAN_S) / _SPAN_CELL) + 4
-_PITCHES = round(SEMITONES / _PITCH_CELL) + 2
-HASHES = _LEAPS * _LEAPS * _RATIOS * _SPANS * _PITCHES
-"""How many different hashes there are: 0…HASHES-1."""
+MIN_RATIO, MAX_RATIO = 0.2, 0.8
+"""Of the time from the first peak to the second to that from the first to the third."""
+
+
+@dataclass(frozen=True)
+class TripleGrid:
+    """How finely the hash of a triple says what it holds, and what changes a question allows for.
+
+    Attributes:
+        leap, ratio, span, pitch: size of a cell: of a leap in semitones, of the ratio of times, of
+            the span as a natural logarithm, of the first peak's pitch in semitones.
+        shortest_s, longest_s: of spans.
+        semitones: how high peaks may be.
+        leap_border, ratio_border: a question also looks into the next cell where a value lies as
+            near as this to its border, in cells, as far as it is beyond the middle of the cell.
+        tempo_change: natural logarithm of the largest change of tempo that is looked for.
+        shift: the largest change of pitch that is looked for, in semitones.
+        off_semitones: by which a pitch that is kept may be off.
+    """
+
+    leap: float = 0.4
+    ratio: float = 0.06
+    span: float = 0.25
+    pitch: float = 5.0
+    shortest_s: float = _MIN_SPAN_S
+    longest_s: float = _SPARSE_SPAN_S
+    semitones: float = SEMITONES
+    leap_border: float = 0.25
+    ratio_border: float = 0.25
+    tempo_change: float = MAX_TEMPO_CHANGE
+    shift: float = MAX_SEMITONES
+    off_semitones: float = 0.0
+
+    @property
+    def cells(self) -> tuple[int, int, int, int, int]:
+        """How many cells there are for each leap, ratio, span and pitch."""
+        leaps = 2 * round(MAX_LEAP / self.leap) + 2
+        ratios = round((MAX_RATIO - MIN_RATIO) / self.ratio) + 2
+        spans = round(np.log(self.longest_s / self.shortest_s) / self.span) + 4
+        return leaps, leaps, ratios, spans, round(self.semitones / self.pitch) + 2
+
+    @property
+    def hashes(self) -> int:
+        """How many different hashes there are: 0…hashes-1."""
+        return int(np.prod(self.cells))
+
+    def hashes_of(self, triples: Triples) -> Numbers:
+        """``[N]``, the hash of each triple: what is stored."""
+        return self._pack(np.rint(self._values(triples)))
+
+    def probes_of(self, triples: Triples) -> tuple[Numbers, Numbers, Numbers]:
+        """Every hash under which a triple may be stored, if it was changed within the limits.
+
+        Returns:
+            ``[P]`` hashes, the triple that each belongs to, and how many of its five values are
+            not in the cell they would be in if nothing had been changed: 0…5.
+        """
+        values = self._values(triples)
+        pitch = (self.shift + self.off_semitones) / self.pitch
+        reach = np.array(
+            [self.leap_border] * 2 + [self.ratio_border, self.tempo_change / self.span, pitch]
+        )[:, None]
+        nearest, low, high = np.rint(values), np.rint(values - reach), np.rint(values + reach)
+        hashes, owners, steps = [], [], []
+        every = np.arange(triples.first.size)
+        for choice in product((False, True), repeat=5):
+            moved = np.array(choice)[:, None]
+            differ = (~moved | (high > low)).all(axis=0)
+            cells = np.where(moved, high, low)[:, differ]
+            hashes.append(self._pack(cells))
+            owners.append(every[differ])
+            steps.append((cells != nearest[:, differ]).sum(axis=0))
+        return np.concatenate(hashes), np.concatenate(owners), np.concatenate(steps)
+
+    def _values(self, triples: Triples) -> Reals:
+        """``[5, N]``: both leaps, ratio, span and pitch, in cells, not yet rounded."""
+        times, semitones = triples.peaks.times_s, triples.peaks.semitones
+        first, second, third = triples.first, triples.second, triples.third
+        spans = triples.spans_s
+        ratios = (times[second] - times[first]) / spans
+        return np.stack(
+            [
+                (semitones[second] - semitones[first] + MAX_LEAP) / self.leap,
+                (semitones[third] - semitones[first] + MAX_LEAP) / self.leap,
+                (ratios - MIN_RATIO) / self.ratio,
+                np.log(spans / self.shortest_s) / self.span + 1,
+                semitones[first] / self.pitch,
+            ]
+        )
+
+    def _pack(self, cells: Reals) -> Numbers:
+        hashes = np.zeros(cells.shape[1], np.int64)
+        for row, count in zip(cells, self.cells, strict=True):
+            hashes = hashes * count + np.clip(row, 0, count - 1).astype(np.int64)
+        return hashes
+
+
+STEMS = TripleGrid()
+"""Of stems, whose peaks are kept finely."""
+HASHES = STEMS.hashes
+"""How many different hashes stems have: 0…HASHES-1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +343,7 @@ def find_triples(peaks: Peaks, each: int, stretch: float = 0.0) -> Triples:
         _SPARSE_SPAN_S * np.exp(stretch),
     )
     times = peaks.times_s
-    low = np.searchsorted(times, times + shortest * _MIN_RATIO)
+    low = np.searchsorted(times, times + shortest * MIN_RATIO)
     high = np.searchsorted(times, times + longest, side="right")
     end = np.searchsorted(times, times + furthest, side="right")
     found = _pairs(peaks, np.arange(times.size), low, high, shortest)
@@ -284,13 +377,13 @@ def _pairs_of(
 ) -> Numbers:
     owners, near = _ranges(low, high)
     leaps = np.abs(peaks.semitones[near] - peaks.semitones[first[owners]])
-    owners, near = owners[leaps <= _MAX_LEAP], near[leaps <= _MAX_LEAP]
+    owners, near = owners[leaps <= MAX_LEAP], near[leaps <= MAX_LEAP]
     after = peaks.times_s[near] - peaks.times_s[first[owners]]
     # A third peak is one of those near the same first one, and later than the second.
     ends = np.searchsorted(owners, owners, side="right")
     second, third = _ranges(np.arange(near.size), ends)
     gaps, spans = after[second], after[third]
-    fits = (spans >= shortest) & (gaps >= _MIN_RATIO * spans) & (gaps <= _MAX_RATIO * spans)
+    fits = (spans >= shortest) & (gaps >= MIN_RATIO * spans) & (gaps <= MAX_RATIO * spans)
     second, third = second[fits], third[fits]
     return np.stack([first[owners[second]], near[second], near[third]])
 
@@ -310,56 +403,6 @@ def _strongest(peaks: Peaks, triples: Numbers, each: int) -> Numbers:
         for at, to in pairwise([0, *ends.tolist()])
     ]
     return triples[:, np.concatenate(kept)]
-
-
-def hashes_of(triples: Triples) -> Numbers:
-    """``[N]``, the hash of each triple: what is stored."""
-    return _pack(np.rint(_cells(triples)))
-
-
-def probes_of(triples: Triples) -> tuple[Numbers, Numbers]:
-    """Every hash under which a triple may be stored, if it was changed within the limits.
-
-    Returns:
-        ``[P]`` hashes, and ``[P]`` the triple that each belongs to.
-    """
-    values = _cells(triples)
-    reach = np.array(
-        [_BORDER, _BORDER, _BORDER, MAX_TEMPO_CHANGE / _SPAN_CELL, MAX_SEMITONES / _PITCH_CELL]
-    )[:, None]
-    low, high = np.rint(values - reach), np.rint(values + reach)
-    hashes, owners = [], []
-    every = np.arange(triples.first.size)
-    for choice in product((False, True), repeat=5):
-        moved = np.array(choice)[:, None]
-        differ = (~moved | (high > low)).all(axis=0)
-        hashes.append(_pack(np.where(moved, high, low)[:, differ]))
-        owners.append(every[differ])
-    return np.concatenate(hashes), np.concatenate(owners)
-
-
-def _cells(triples: Triples) -> Reals:
-    """``[5, N]``: both leaps, ratio, span and pitch, in cells, not yet rounded."""
-    times, semitones = triples.peaks.times_s, triples.peaks.semitones
-    first, second, third = triples.first, triples.second, triples.third
-    spans = triples.spans_s
-    ratios = (times[second] - times[first]) / spans
-    return np.stack(
-        [
-            (semitones[second] - semitones[first] + _MAX_LEAP) / _LEAP_CELL,
-            (semitones[third] - semitones[first] + _MAX_LEAP) / _LEAP_CELL,
-            (ratios - _MIN_RATIO) / _RATIO_CELL,
-            np.log(spans / _MIN_SPAN_S) / _SPAN_CELL + 1,
-            semitones[first] / _PITCH_CELL,
-        ]
-    )
-
-
-def _pack(cells: Reals) -> Numbers:
-    hashes = np.zeros(cells.shape[1], np.int64)
-    for row, count in zip(cells, (_LEAPS, _LEAPS, _RATIOS, _SPANS, _PITCHES), strict=True):
-        hashes = hashes * count + np.clip(row, 0, count - 1).astype(np.int64)
-    return hashes
 
 
 # What is kept of a stem so that it is found again: the peaks of its spectrogram, and their hashes.
@@ -390,7 +433,7 @@ def make_landmarks(sounds: Sequence[Audio]) -> Landmarks:
         new = ~_near(peaks.times_s, peaks.semitones, times, semitones)
         triples = find_triples(peaks, TRIPLES_EACH)
         kept = new[triples.first] | new[triples.second] | new[triples.third]
-        columns = (hashes_of(triples), triples.times_s, triples.spans_s, triples.semitones)
+        columns = (STEMS.hashes_of(triples), triples.times_s, triples.spans_s, triples.semitones)
         rows.append([column[kept] for column in columns])
         times = np.concatenate([times, peaks.times_s[new]])
         semitones = np.concatenate([semitones, peaks.semitones[new]])

@@ -14,14 +14,13 @@ from rag_audio.audio.dsp import spread_starts
 from rag_audio.domain import Audio
 from rag_audio.domain.landmarks import LandmarkStore, Numbers, Postings, Reals
 from rag_audio.retrieval.landmarks import (
-    MAX_SEMITONES,
-    MAX_TEMPO_CHANGE,
     SEMITONES,
+    STEMS,
     Peaks,
+    TripleGrid,
     Triples,
     find_peaks,
     find_triples,
-    probes_of,
 )
 
 _TEMPO_CELL, _SEMITONES_CELL, _OFFSET_CELL_S = 0.05, 0.5, 0.4
@@ -50,10 +49,18 @@ class Hypothesis:
 
 def ask(store: LandmarkStore, triples: Triples, exclude: frozenset[str]) -> Postings:
     """What the store knows of some triples; the postings' probes are indices of triples here."""
-    hashes, owners = probes_of(triples)
+    hashes, owners, _ = STEMS.probes_of(triples)
     different, where = np.unique(hashes, return_inverse=True)
-    found = store.sharing(different, exclude)
-    # A hash that several triples ask for stands for each of them.
+    return for_each_triple(store.sharing(different, exclude), where, owners)
+
+
+def for_each_triple(found: Postings, where: Numbers, owners: Numbers) -> Postings:
+    """The postings with triples in place of hashes as their probes: a hash that several triples
+    ask for stands for each of them.
+
+    Args:
+        where: ``[P]``, which of the asked hashes each probe is. owners: the triple it belongs to.
+    """
     order = np.argsort(where, kind="stable")
     low = np.searchsorted(where[order], found.probes, side="left")
     counts = np.searchsorted(where[order], found.probes, side="right") - low
@@ -70,15 +77,18 @@ def ask(store: LandmarkStore, triples: Triples, exclude: frozenset[str]) -> Post
     )
 
 
-def hypotheses(triples: Triples, found: Postings, middle: float, most: int) -> list[Hypothesis]:
+def hypotheses(
+    triples: Triples, found: Postings, middle: float, most: int, grid: TripleGrid = STEMS
+) -> list[Hypothesis]:
     """What most votes agree on, most first: at most ``most`` ways in which stems may lie here.
 
     Args:
         found: what :func:`ask` returned, or a part of it, from some ten seconds of the sound.
         middle: of that part, in seconds: a tempo that is known to some per cent moves places there
             least.
+        grid: of the hashes.
     """
-    votes = _votes(triples, found)
+    votes = _votes(triples, found, grid)
     groups: list[tuple[int, Numbers]] = []
     for half, shifted in product((0.0, 0.5), repeat=2):
         keys = _keys(votes, middle, half, shifted)
@@ -123,11 +133,11 @@ class _Votes:
     kept_s: Reals
 
 
-def _votes(triples: Triples, found: Postings) -> _Votes:
+def _votes(triples: Triples, found: Postings, grid: TripleGrid) -> _Votes:
     tempos = np.log(np.maximum(found.spans_ms, 1) / 1000 / triples.spans_s[found.probes])
     shifts = triples.semitones[found.probes] - found.pitches / 100
-    fits = np.abs(tempos) <= _PAST * MAX_TEMPO_CHANGE
-    fits &= np.abs(shifts) <= _PAST * MAX_SEMITONES
+    fits = np.abs(tempos) <= _PAST * grid.tempo_change
+    fits &= np.abs(shifts) <= _PAST * grid.shift + grid.off_semitones
     probes = found.probes[fits]
     return _Votes(
         probes,

@@ -9,13 +9,11 @@ bytes, so that there are none of bytes that no library holds.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
-    BigInteger,
     Column,
     Connection,
     Index,
@@ -32,12 +30,10 @@ from sqlalchemy import (
 
 from rag_audio.domain.landmarks import VERSION, Landmarks, Numbers, Postings
 from rag_audio.errors import InvalidInput, LedgerError
+from rag_audio.storage import postings
 from rag_audio.storage.database import in_parts, reading
 from rag_audio.storage.migrations import SqlStore
 from rag_audio.storage.rights_tables import files, withheld_files
-
-_HASHES_AT_ONCE = 20_000
-_SPAN_BITS, _PITCH_BITS = 16, 16
 
 metadata = MetaData()
 stem_landmarks = Table(
@@ -53,15 +49,10 @@ stem_landmarks = Table(
 )
 """``number`` stands for the stem in the index, ``size`` is how many landmarks it has; ``landmarks``
 is :meth:`.Landmarks.to_bytes`, compressed by zlib, and ``sha256`` that of these bytes before."""
-stem_postings = Table(
-    "stem_postings",
-    metadata,
-    Column("hash", Integer, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("place", BigInteger, primary_key=True, autoincrement=False),
-    sqlite_with_rowid=False,
+stem_postings = postings.make_table(
+    "stem_postings", metadata, Column("number", Integer, primary_key=True, autoincrement=False)
 )
-"""``place``: milliseconds · 2^32 + span in milliseconds · 2^16 + cents."""
+"""``place``: as :func:`.to_places` makes it."""
 
 
 class SqlLandmarks(SqlStore):
@@ -70,21 +61,16 @@ class SqlLandmarks(SqlStore):
     def sharing(self, hashes: Numbers, exclude: Collection[str] = ()) -> Postings:
         """Every landmark that has one of the hashes: :meth:`.LandmarkStore.sharing`."""
         with reading(self._engine) as db:
-            rows = list(_rows_with(db, hashes))
-            columns = np.fromiter(chain.from_iterable(rows), np.int64, 3 * len(rows))
-            found, numbers, places = columns.reshape(-1, 3).T
+            found, numbers, places = postings.rows_with(db, stem_postings, hashes)
             different, stems = np.unique(numbers, return_inverse=True)
             known = _stems_of(db, different.tolist())
         ids = [known.get(number, "") for number in different.tolist()]
         asked = np.array([bool(id_) and id_ not in exclude for id_ in ids], dtype=bool)
-        kept = asked[stems] if rows else np.zeros(0, dtype=bool)
-        places = places[kept]
+        kept = asked[stems] if numbers.size else np.zeros(0, dtype=bool)
         return Postings(
             np.searchsorted(hashes, found[kept]),
             stems[kept],
-            places >> (_SPAN_BITS + _PITCH_BITS),
-            (places >> _PITCH_BITS) & (2**_SPAN_BITS - 1),
-            places & (2**_PITCH_BITS - 1),
+            *postings.from_places(places[kept]),
             tuple(ids),
         )
 
@@ -146,9 +132,7 @@ def put(db: Connection, landmarks: Mapping[str, Landmarks]) -> None:
         row = {"number": number, "stem": id_, "version": VERSION, "size": int(one.hashes.size)}
         packed = zlib.compress(one.to_bytes())
         db.execute(insert(stem_landmarks).values(**row, sha256=one.sha256, landmarks=packed))
-        entries = [{"hash": h, "number": number, "place": place} for h, place in _places(one)]
-        for start in range(0, len(entries), _HASHES_AT_ONCE):
-            db.execute(insert(stem_postings), entries[start : start + _HASHES_AT_ONCE])
+        postings.insert_rows(db, stem_postings, [(h, number, at) for h, at in _places(one)])
 
 
 def drop(db: Connection, stem_ids: Iterable[str]) -> None:
@@ -196,14 +180,6 @@ def lacking(db: Connection, library: str | None = None, most: int | None = None)
     return set(db.execute(wanted.limit(most)).scalars())
 
 
-def _rows_with(db: Connection, hashes: Numbers) -> Iterator[tuple[Any, ...]]:
-    for start in range(0, hashes.size, _HASHES_AT_ONCE):
-        # Written into the statement: these are more than a statement may have variables.
-        some = ",".join(map(str, hashes[start : start + _HASHES_AT_ONCE].tolist()))
-        wanted = f"SELECT hash, number, place FROM stem_postings WHERE hash IN ({some})"  # noqa: S608
-        yield from db.exec_driver_sql(wanted)
-
-
 def _stems_of(db: Connection, numbers: list[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     for some in in_parts(numbers):
@@ -224,8 +200,8 @@ def _hashes_kept(db: Connection, stem_ids: Iterable[str]) -> dict[str, str]:
 
 def _places(one: Landmarks) -> list[tuple[int, int]]:
     """Hash and place of each different landmark, in order."""
-    places = (one.times_ms << (_SPAN_BITS + _PITCH_BITS)) | (one.spans_ms << _PITCH_BITS)
-    rows = np.unique(np.stack([one.hashes, places | one.pitches]), axis=1)
+    places = postings.to_places(one.times_ms, one.spans_ms, one.pitches)
+    rows = np.unique(np.stack([one.hashes, places]), axis=1)
     return list(zip(*rows.tolist(), strict=True)) if rows.size else []
 
 

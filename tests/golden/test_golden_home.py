@@ -323,6 +323,8 @@ def database(home: Path) -> Copy:
     """Its database, brought up to date, to be tampered with."""
     with open_workspace(home) as opened:
         assert opened.home.ledger.verify() == []
+        assert opened.home.fingerprints.index_new() > 0
+        assert opened.home.ledger.verify() == []
     return Copy(home / "ledger.db")
 
 
@@ -332,9 +334,9 @@ def database(home: Path) -> Copy:
         ("UPDATE fingerprints SET duration_s = 3 WHERE output = 2", "lasts 3.0 s"),
         ("UPDATE fingerprints SET landmarks = x'00' WHERE output = 3", "is damaged"),
         ("UPDATE fingerprints SET output = 99 WHERE output = 3", "output 3 is missing"),
-        ("DELETE FROM fingerprint_postings WHERE output = 1", "the landmarks of output 1"),
+        ("DELETE FROM output_postings WHERE output = 1", "the landmarks of output 1"),
         (
-            "UPDATE OR IGNORE fingerprint_postings SET output = 2 WHERE output = 3",
+            "UPDATE OR IGNORE output_postings SET output = 2 WHERE output = 3",
             "landmarks of output 2",
         ),
         ("UPDATE output_owners SET owner = ''", "was done for"),
@@ -344,7 +346,7 @@ def database(home: Path) -> Copy:
         ("UPDATE api_keys SET libraries = 'null'", "is not as it was logged"),
         ("DELETE FROM api_keys", "is missing"),
         ("DELETE FROM ledger_entries WHERE seq = 15", "missing"),
-        ("DROP TABLE fingerprint_postings", "the table fingerprint_postings is missing"),
+        ("DROP TABLE output_postings", "the table output_postings is missing"),
     ],
 )
 def test_what_is_changed_in_it_now_is_found(database: Copy, statement: str, said: str) -> None:

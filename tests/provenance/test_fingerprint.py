@@ -22,6 +22,7 @@ from rag_audio.provenance.trace.fingerprint import (
     make_fingerprint,
     make_query,
     match,
+    pieces,
     windows,
 )
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
@@ -54,7 +55,7 @@ def store() -> SqlFingerprints:
 
 
 def best_match(store: SqlFingerprints, sound: Audio) -> LandmarkMatch:
-    found = [one for query in windows(find_peaks(sound)) for one in store.find(query)]
+    found = [one for _, piece in pieces(find_peaks(sound)) for one in store.find(piece)]
     return max(found, key=lambda one: one.agreeing)
 
 

@@ -24,7 +24,8 @@ from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash
 from rag_audio.provenance.ledger.records import canonical, parse, record_to_json
 from rag_audio.provenance.trace.fingerprint import Fingerprint
-from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints, posting_columns
+from rag_audio.provenance.trace.output_landmarks import GRID
 from rag_audio.service.api_access import Scope, SqlAccess
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import SqlOwners, own
@@ -40,8 +41,9 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
 
 
 def fingerprint(output: int = 0) -> Fingerprint:
-    hashes = np.array([5, 6, 6, 900]) + output
-    return Fingerprint(hashes, np.array([0, 10, 700, 900]), 4.0)
+    pitches, gap = np.array([40, 41, 42, 43, 44, 44]), 3
+    times = np.array([0, 150, 400, 700, 900, 1300]) + 10 * output
+    return Fingerprint((gap * 128 + pitches) * 64 + 32, times, 4.0)
 
 
 def kept(of: Fingerprint) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def deliver(engine: Engine, owner: str | None = None, **more: Any) -> int:
 
     checks = {"checks": kept(made), **more}
     ledger.append_many([record(number, **checks)], within, owner)
+    prints.index_new()
     return number
 
 
@@ -80,15 +83,20 @@ FOUND = [
     ("DELETE FROM fingerprints WHERE output = 2", "the fingerprint of output 2 is missing"),
     ("INSERT INTO fingerprints SELECT 9, duration_s, sha256, landmarks FROM fingerprints "
      "WHERE output = 2", "output 9 is stored, but that output is not in the log"),
-    ("DELETE FROM fingerprint_postings WHERE output = 2", "the landmarks of output 2"),
-    ("DELETE FROM fingerprint_postings WHERE output = 2 AND hash = 7", "the landmarks of output 2"),
-    ("UPDATE fingerprint_postings SET hash = hash + 1 WHERE output = 2 AND hash = 902",
-     "the landmarks of output 2"),
-    ("UPDATE fingerprint_postings SET output = 1 WHERE output = 2 AND hash = 902",
-     "the landmarks of output 1"),
-    ("INSERT INTO fingerprint_postings VALUES (77, 9)", "rows of output 9, which has none"),
-    ("INSERT INTO fingerprint_postings VALUES (-3, 2)", "1 rows of the index"),
-    ("INSERT INTO fingerprint_postings VALUES (524288, 2)", "1 rows of the index"),
+    ("DELETE FROM output_postings WHERE output = 2", "the landmarks of output 2"),
+    ("DELETE FROM output_postings WHERE output = 2 AND hash = (SELECT min(hash) FROM "
+     "output_postings)", "the landmarks of output 2"),
+    ("UPDATE output_postings SET hash = hash + 1 WHERE output = 2", "the landmarks of output 2"),
+    ("UPDATE output_postings SET place = place + 1 WHERE output = 2", "the landmarks of output 2"),
+    ("UPDATE output_postings SET output = 1 WHERE output = 2", "the landmarks of output 1"),
+    ("INSERT INTO output_postings VALUES (77, 9, 3)", "rows of output 9, which has none"),
+    ("INSERT INTO output_postings VALUES (-3, 2, 3)", "1 rows of the index"),
+    ("INSERT INTO output_postings VALUES (2000000000, 2, 3)", "1 rows of the index"),
+    ("UPDATE output_hash_counts SET count = count + 1", "counts of the index of fingerprints"),
+    ("DELETE FROM output_hash_counts", "counts of the index of fingerprints"),
+    ("INSERT INTO output_hash_counts VALUES (-1, 1)", "1 counts of the index of fingerprints"),
+    ("INSERT INTO fingerprints_to_index VALUES (2)", "the landmarks of output 2"),
+    ("INSERT INTO fingerprints_to_index VALUES (9)", "output 9 is stored, but that output is not"),
     ("UPDATE output_owners SET owner = 'somebody' WHERE output = 2", "is not the one"),
     ("UPDATE output_owners SET owner = '' WHERE output = 2", "is not the one"),
     ("DELETE FROM output_owners WHERE output = 3", "the owner of output 3 is missing"),
@@ -233,6 +241,7 @@ def test_keys_of_before_are_logged_when_a_database_is_brought_up_to_date(engine:
         for later in (
             *("webhook_secrets", "stem_postings", "stem_landmarks", "ledger_outputs"),
             *("catalogue_epoch", "stems", "stem_tags", "stem_groups", "index_shards"),
+            *("output_postings", "output_hash_counts", "fingerprints_to_index"),
         ):
             db.execute(text(f"DROP TABLE {later}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0009'"))
@@ -344,7 +353,17 @@ def test_what_a_job_says_of_its_output_is_what_the_log_says(engine: Engine) -> N
         assert any(said in what for what in found(**changes)), changes
 
 
-LANDMARKS = ([(5, 0), (5, 900), (70, 20)], [(5, 10), (2**19 - 1, 11)], [(0, 1), (70, 20), (71, 21)])
+PEAKS = (
+    [(40, 0), (41, 150), (44, 400), (40, 900)],
+    [(40, 30), (41, 180), (44, 430), (40, 930), (52, 1300)],
+    [(9, 1), (20, 700), (21, 702), (20, 1100)],
+)
+"""Pitch cells and times of three outputs."""
+
+
+def output_with(peaks: list[tuple[int, int]]) -> Fingerprint:
+    pitches, times = np.array(peaks).T
+    return Fingerprint(pitches * 64 + 32, times, 4.0)
 
 
 @pytest.fixture(scope="module")
@@ -352,18 +371,23 @@ def indexed() -> Engine:
     """Outputs whose fingerprints share landmarks; each was put twice, the first time wrongly."""
     engine = connect("sqlite://")
     store, ledger = SqlFingerprints(engine), SqlLedger(engine)
-    for rows in LANDMARKS:
-        hashes, times = np.array(rows).T
-        made, number = Fingerprint(hashes, times, 4.0), ledger.next_output_id()
+    for peaks in PEAKS:
+        made, number = output_with(peaks), ledger.next_output_id()
         ledger.append(record(number, checks=kept(made)))
-        store.put(number, Fingerprint(hashes[:1] + 3, times[:1], 4.0))
+        store.put(number, output_with([*peaks[1:], (3, 3000)]))
         store.put(number, made)
     assert ledger.verify() == []
     return engine
 
 
-RIGHT = sorted({(hash_, n) for n, rows in enumerate(LANDMARKS, start=1) for hash_, _ in rows})
-ANY = st.tuples(st.integers(0, 2**19 - 1), st.integers(1, len(LANDMARKS) + 1))
+RIGHT = sorted(
+    tuple(row)
+    for n, peaks in enumerate(PEAKS, start=1)
+    for row in posting_columns(n, output_with(peaks)).T.tolist()
+)
+ANY = st.tuples(
+    st.integers(0, GRID.hashes - 1), st.integers(1, len(PEAKS) + 1), st.integers(0, 2**60)
+)
 
 
 @given(
@@ -373,13 +397,13 @@ ANY = st.tuples(st.integers(0, 2**19 - 1), st.integers(1, len(LANDMARKS) + 1))
 )
 @settings(max_examples=50)
 def test_the_index_is_right_if_and_only_if_it_holds_each_outputs_landmarks(
-    indexed: Engine, taken: set[tuple[int, int]], added: set[tuple[int, int]], order: Random
+    indexed: Engine, taken: set[tuple[int, ...]], added: set[tuple[int, ...]], order: Random
 ) -> None:
-    index = sorted((set(RIGHT) - taken) | added)
-    order.shuffle(index)
+    rows = sorted((set(RIGHT) - taken) | added)
+    order.shuffle(rows)
     with writing(indexed) as db:
-        db.execute(text("DELETE FROM fingerprint_postings"))
-        for hash_, number in index:
-            row = {"h": hash_, "n": number}
-            db.execute(text("INSERT INTO fingerprint_postings VALUES (:h, :n)"), row)
-    assert (SqlLedger(indexed).verify() == []) is (sorted(index) == RIGHT)
+        db.execute(text("DELETE FROM output_postings"))
+        for hash_, number, place in rows:
+            row = {"h": hash_, "n": number, "p": place}
+            db.execute(text("INSERT INTO output_postings VALUES (:h, :n, :p)"), row)
+    assert (SqlLedger(indexed).verify() == []) is (sorted(rows) == RIGHT)

@@ -36,6 +36,7 @@ from rag_audio.storage.database import connect, reading, sqlite_url, writing
 from rag_audio.storage.migrations import HEAD, make_schema, refuse_foreign
 from tests.provenance.builders import record, source
 
+INDEX = ("output_postings", "output_hash_counts", "fingerprints_to_index")
 OPENERS: tuple[Callable[[Engine], object], ...] = (SqlCatalogue, SqlFingerprints, SqlLedger)
 BY_HAND = (rights_tables.metadata, fingerprint_store.metadata)
 """What homes of before made without alembic."""
@@ -75,9 +76,14 @@ def differences(engine: Engine) -> list[object]:
 def old_home(engine: Engine) -> None:
     """The tables of rights and fingerprints as they were before alembic knew them."""
     with writing(engine) as db:
-        for metadata in BY_HAND:
-            metadata.create_all(db)
+        make_by_hand(db)
         rights_tables.put_revocation(db, REVOKED)
+
+
+def make_by_hand(db: Connection) -> None:
+    rights_tables.metadata.create_all(db)
+    fingerprint_store.prints.create(db)
+    db.execute(text("CREATE TABLE fingerprint_postings (hash INTEGER, output BIGINT)"))
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -87,7 +93,7 @@ def test_whoever_comes_first_makes_all_tables(tmp_path: Path, order: tuple[int, 
     assert version(engine) == HEAD
     made = set(inspect(engine).get_table_names())
     assert {"libraries", "licenses", "files", "revocations", "fingerprints"} <= made
-    assert {"ledger_entries", "fingerprint_postings"} <= made
+    assert {"ledger_entries", "output_postings"} <= made
     for i in order[1:]:
         OPENERS[i](engine)
     assert set(inspect(engine).get_table_names()) == made
@@ -171,8 +177,8 @@ def test_an_empty_database_is_taken(tmp_path: Path, made: bool) -> None:
 
 def test_a_home_of_before_with_only_our_tables_is_no_foreign_one(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "ledger.db")
-    for metadata in BY_HAND:
-        metadata.create_all(connect(url))
+    with writing(connect(url)) as db:
+        make_by_hand(db)
     refuse_foreign(url)
     with rag_audio.open(tmp_path) as audio:
         assert audio.home.ledger.size() == 0

@@ -28,6 +28,7 @@ from rag_audio.storage import stem_rows
 from rag_audio.storage.catalogue import LimitedCatalogue, SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.storage.test_catalogue import granted
+from tests.storage.test_migrations import INDEX
 
 TODAY, NOW = date(2026, 6, 1), datetime(2026, 6, 1, tzinfo=UTC)
 LIBRARIES = ("north", "south")
@@ -267,7 +268,10 @@ def test_rows_are_made_of_a_home_of_before(tmp_path: Path, size: int) -> None:
     take(catalogue, ("revoke", (RevocationOf.STEM, many[0].id)))
     before = catalogue.clearance(None, TODAY).holdings.groups
     with writing(engine) as db:
-        for table in (*stem_rows.TABLES, "catalogue_epoch", "ledger_outputs", "index_shards"):
+        for table in (
+            *(*stem_rows.TABLES, "catalogue_epoch", "ledger_outputs", "index_shards"),
+            *INDEX,
+        ):
             db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0012'"))
     engine.dispose()

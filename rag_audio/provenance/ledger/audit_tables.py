@@ -33,7 +33,14 @@ from rag_audio.provenance.ledger.key_register import key_faults, register_faults
 from rag_audio.provenance.ledger.tables import entries, is_output, raw_bytes
 from rag_audio.provenance.ledger.tables import outputs as listed_outputs
 from rag_audio.provenance.trace.fingerprint import HASHES, Fingerprint, Numbers
-from rag_audio.provenance.trace.fingerprint_store import prints
+from rag_audio.provenance.trace.fingerprint_store import (
+    SAMPLED,
+    hash_counts,
+    posting_columns,
+    prints,
+    to_index,
+)
+from rag_audio.provenance.trace.output_landmarks import GRID
 
 # The owners of outputs, and what finished jobs say of outputs.
 #
@@ -200,22 +207,22 @@ def _fault(one: LoggedOutput, what: str) -> Fault:
 # Fingerprints and their inverted index, compared with the records of the log.
 #
 # A record names the hash of its output's fingerprint, so each row of ``fingerprints`` is
-# recomputed. The inverted index ``fingerprint_postings`` must hold each output's different
-# landmarks and nothing else. It is read once, in the order of its key, and summed up per output:
-# every verification draws a random 64-bit number for each of the 2^19 hashes that landmarks have,
-# and an output's sum, modulo 2^64, must be that of its row. Sums do not depend on the order; two
-# different sets of hashes have the same sum with a probability of 2^-64, whoever chose them,
-# since the numbers are drawn after.
+# recomputed. The inverted index ``output_postings`` must hold the landmarks that follow from each
+# row, and nothing else; of outputs that wait in ``fingerprints_to_index``, nothing. It is read
+# once, in the order of its key, and summed up per output: every verification draws random keys by
+# which a row becomes a 64-bit number, and an output's sum, modulo 2^64, must be that of its
+# landmarks. Sums do not depend on the order; since the keys are drawn after, two different sets of
+# rows have the same sum with a probability of about 2^-64, whoever chose them.
 
 _ROWS_AT_ONCE = 100_000
 _NAMED = 20
 """Of so many outputs faults in the index are listed one by one."""
 _SLACK_S = 0.1
 """A record that does not name the sound's duration has that of its plan."""
-_READ = "SELECT hash, output FROM fingerprint_postings"
-_IN_ORDER = f"ORDER BY hash, output LIMIT {_ROWS_AT_ONCE}"
+_READ = "SELECT hash, output, place FROM output_postings"
+_IN_ORDER = f"ORDER BY hash, output, place LIMIT {_ROWS_AT_ONCE}"
 _FIRST = text(f"{_READ} {_IN_ORDER}")
-_NEXT = text(f"{_READ} WHERE (hash, output) > (:hash, :output) {_IN_ORDER}")
+_NEXT = text(f"{_READ} WHERE (hash, output, place) > (:hash, :output, :place) {_IN_ORDER}")
 
 
 class _FingerprintAudit:
@@ -227,8 +234,10 @@ class _FingerprintAudit:
         self._outputs = np.fromiter((n for n in stored if _is_int(n)), dtype=np.int64)
         self._seqs = np.zeros(self._outputs.size, dtype=np.int64)
         """Entry of each output; 0: its rows cannot be judged, and that was told already."""
-        draw = np.random.default_rng(secrets.randbits(128))
-        self._numbers = draw.integers(0, 2**64, HASHES, dtype=np.uint64)
+        draw = np.random.default_rng(secrets.randbits(256))
+        self._keys = draw.integers(0, 2**64, 3, dtype=np.uint64)
+        self._waiting = set(db.execute(select(to_index.c.output)).scalars())
+        self._common = np.zeros(GRID.hashes, dtype=np.int64)
         self._sums = np.zeros(self._outputs.size, dtype=np.uint64)
         self._counts = np.zeros(self._outputs.size, dtype=np.int64)
 
@@ -256,6 +265,9 @@ class _FingerprintAudit:
             yield Fault(0, f"{has_rows} output {output}, which has none")
         if len(unknown) > _NAMED:
             yield Fault(0, f"{has_rows} {len(unknown)} outputs that have none")
+        miscounted = self._miscounted()
+        if miscounted:
+            yield Fault(0, f"{miscounted} counts of the index of fingerprints are not those of it")
         wrong = (self._sums != 0) | (self._counts != 0)
         for at in np.flatnonzero((self._seqs > 0) & wrong):
             what = "the index of fingerprints does not hold the landmarks of output"
@@ -269,16 +281,18 @@ class _FingerprintAudit:
             that have no fingerprint.
         """
         odd, unknown = 0, set[int]()
-        for hashes, outputs, others in self._postings():
+        for hashes, outputs, places, others in self._postings():
             odd += others
+            sampled = hashes[outputs % SAMPLED == 1]
+            self._common += np.bincount(sampled, minlength=self._common.size)
             at = np.searchsorted(self._outputs, outputs)
             known = np.zeros(outputs.size, dtype=bool)
             inside = at < self._outputs.size
             known[inside] = self._outputs[at[inside]] == outputs[inside]
             if not known.all():
                 unknown.update(np.unique(outputs[~known]).tolist())
-                at, hashes = at[known], hashes[known]
-            np.subtract.at(self._sums, at, self._numbers[hashes])
+                at, hashes, places = at[known], hashes[known], places[known]
+            np.subtract.at(self._sums, at, self._numbers(hashes, places))
             np.subtract.at(self._counts, at, 1)
         return odd, unknown
 
@@ -304,17 +318,43 @@ class _FingerprintAudit:
             return
         at = int(np.searchsorted(self._outputs, one.output))
         self._seqs[at] = one.seq
-        self._sums[at] = self._numbers[hashes].sum(dtype=np.uint64)
-        self._counts[at] = hashes.size
+        if one.output not in self._waiting:
+            kept = Fingerprint(found.hashes, found.times_ms, row["duration_s"])
+            there, _, places = posting_columns(one.output, kept)
+            self._sums[at] = self._numbers(there, places).sum(dtype=np.uint64)
+            self._counts[at] = there.size
 
-    def _postings(self) -> Iterator[tuple[Numbers, Numbers, int]]:
-        """The index in pieces: hashes, outputs, and how many rows hold something else."""
+    def _numbers(self, hashes: Numbers, places: Numbers) -> NDArray[np.uint64]:
+        """``[N]``: a number for each row, by the keys of this verification."""
+        first, second, third = self._keys
+        mixed = hashes.astype(np.uint64) * (first | np.uint64(1)) ^ (
+            places.astype(np.uint64) + second
+        )
+        # The finaliser of MurmurHash3 (A. Appleby, 2011) spreads every bit over all.
+        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+            mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor) ^ third
+        return np.asarray(mixed ^ (mixed >> np.uint64(33)))
+
+    def _miscounted(self) -> int:
+        """How many counts of hashes are not those of the index."""
+        rows = self._db.execute(select(hash_counts.c.hash, hash_counts.c.count)).all()
+        wrong, counts = 0, self._common.copy()
+        for hash_, count in rows:
+            if not (_is_int(hash_) and _is_int(count) and 0 <= hash_ < counts.size):
+                wrong += 1
+            else:
+                counts[hash_] -= count
+        return wrong + int(np.count_nonzero(counts))
+
+    def _postings(self) -> Iterator[tuple[Numbers, Numbers, Numbers, int]]:
+        """The index in pieces: hashes, outputs, places, how many rows hold something else."""
         rows = self._db.execute(_FIRST).all()
         while rows:
-            hashes, outputs = _columns(rows)
-            right = (hashes >= 0) & (hashes < HASHES)
-            yield hashes[right], outputs[right], len(rows) - int(right.sum())
-            last = {"hash": rows[-1][0], "output": rows[-1][1]}
+            hashes, outputs, places = _columns(rows)
+            right = (hashes >= 0) & (hashes < GRID.hashes)
+            odd = len(rows) - int(right.sum())
+            yield hashes[right], outputs[right], places[right], odd
+            last = dict(zip(("hash", "output", "place"), rows[-1], strict=True))
             rows = self._db.execute(_NEXT, last).all() if len(rows) == _ROWS_AT_ONCE else []
 
 
@@ -329,15 +369,16 @@ def fingerprint_faults(db: Connection, after: int = 0) -> Iterator[Fault]:
         yield from audit.row_faults(outputs)
     if not after:
         yield from _not_logged(db, prints.c.output, "fingerprint")
+        yield from _not_logged(db, to_index.c.output, "request to index the fingerprint")
         yield from audit.index_faults()
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:
-    """``[2, N]`` of rows; those that do not hold two numbers are left out."""
+    """``[3, N]`` of rows; those that do not hold three numbers are left out."""
     if set(map(type, chain.from_iterable(rows))) != {int}:
         rows = [row for row in rows if all(map(_is_int, row))]
-    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=2 * len(rows))
-    return flat.reshape(-1, 2).T
+    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=3 * len(rows))
+    return flat.reshape(-1, 3).T
 
 
 def _unpack(row: Mapping[Any, Any], landmarks: object) -> Fingerprint | None:
@@ -408,7 +449,12 @@ def _fingerprints(after: int) -> PagedCheck:
 
 
 CHECKS: tuple[TableCheck, ...] = (
-    TableCheck("fingerprints", frozenset({"fingerprints", "fingerprint_postings"}), _fingerprints),
+    TableCheck(
+        "fingerprints",
+        frozenset({"fingerprints", "output_postings", "output_hash_counts"})
+        | {"fingerprints_to_index"},
+        _fingerprints,
+    ),
     TableCheck("owners", frozenset({"output_owners"}), OwnerCheck),
     _whole("unlogged owners", "output_owners", unlogged_owner_faults),
     TableCheck("jobs", frozenset({"output_owners", "jobs"}), lambda _after: JobCheck()),

@@ -210,14 +210,6 @@ def windows(peaks: PeakSet, tempo: float = 1.0, semitones: float = 0.0) -> list[
     return [query for query in queries if query.times_s.size]
 
 
-def pairs(peaks: PeakSet) -> tuple[Reals, Reals, Reals]:
-    """Gap, pitch and leap of a sound's landmarks in cells, not rounded: ``[N]`` each.
-
-    A gap cell is 60 ms, one of pitch or leap half a semitone; :func:`cells_of` has what is kept.
-    """
-    return _cells(peaks, *_pairs(peaks.times_s, peaks.semitones))
-
-
 def cells_of(hashes: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Gap (0…63), pitch (0…127) and leap (-32…31) cells of landmarks, ``[N]`` each."""
     return (

@@ -29,19 +29,20 @@ HEAD = "0017"
 """The newest revision, so that a database that has it need not load alembic; a test holds it
 against the files."""
 TABLES = (
-    *("libraries", "licenses", "files", "revocations", "fingerprints", "fingerprint_postings"),
+    *("libraries", "licenses", "files", "revocations", "fingerprints"),
     *("ledger_entries", "ledger_nodes", "ledger_tree", "ledger_counter", "ledger_private"),
     *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
     *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
     *("webhook_deliveries", "conflicts", "withheld_files", "output_owners", "key_fingerprints"),
     *("webhook_secrets", "stem_landmarks", "stem_postings", "ledger_outputs"),
     *("catalogue_epoch", "stems", "stem_tags", "stem_groups", "index_shards"),
+    *("output_postings", "output_hash_counts", "fingerprints_to_index"),
 )
 """Every table that is ours at :data:`HEAD`."""
 MIGRATION_S = 600.0
 """On PostgreSQL a process waits so long for another one that migrates."""
-_BEFORE_ALEMBIC = {*TABLES, "ledger_head"}
-"""Those that a home may hold which alembic has never seen: the first version had one more."""
+_BEFORE_ALEMBIC = {*TABLES, "ledger_head", "fingerprint_postings"}
+"""Those that a home may hold which alembic has never seen: earlier versions had others, too."""
 _FIRST = "0001"
 _VERSION_TABLE = "alembic_version"
 _MADE_EARLY = {
