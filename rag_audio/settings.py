@@ -60,6 +60,10 @@ class Settings(BaseSettings):
             that are made from now on; unset: as the server is configured.
         qdrant_timeout_s: seconds for one search; what works through a whole collection has longer.
         database_url: SQLAlchemy URL in place of ``home/ledger.db``.
+        files: folder, or URL such as ``s3://bucket/prefix``, that holds ``masters/``; unset:
+            the home.
+        masters_keep_days: days after which unmarked masters are removed; unset: they stay.
+        files_cache_mb: MiB of local copies of files at a URL.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
         index: ``embedded`` (or the server at ``qdrant_url``), or the name of a plugin.
         embedder, model: directory, name of a plugin, or hub id; unset: the embedded checkpoints.
@@ -95,6 +99,9 @@ class Settings(BaseSettings):
     qdrant_write_consistency_factor: int | None = Field(default=None, ge=1, le=64)
     qdrant_timeout_s: int = Field(default=10, ge=1, le=3600)
     database_url: SecretStr | None = None
+    files: str | None = None
+    masters_keep_days: int | None = Field(default=None, ge=1)
+    files_cache_mb: int = Field(default=4096, ge=1)
     territory: str | None = None
     index: str = EMBEDDED
     embedder: str | None = None
@@ -151,6 +158,18 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_built_in(cls, value: object, info: ValidationInfo) -> object:
         return value or cls.model_fields[str(info.field_name)].default
+
+    @field_validator("files")
+    @classmethod
+    def _files_are_somewhere(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if "://" in value:
+            return value.rstrip("/")
+        place = Path(value).expanduser()
+        if not place.is_absolute():
+            raise ValueError(f"{value!r} is neither an absolute folder nor a URL such as s3://…")
+        return str(place)
 
     @field_validator("timestamp_url")
     @classmethod
