@@ -60,8 +60,8 @@ class Settings(BaseSettings):
             that are made from now on; unset: as the server is configured.
         qdrant_timeout_s: seconds for one search; what works through a whole collection has longer.
         database_url: SQLAlchemy URL in place of ``home/ledger.db``.
-        files: folder, or URL such as ``s3://bucket/prefix``, that holds ``masters/``; unset:
-            the home.
+        files: folder, or URL such as ``s3://bucket/prefix``, that holds ``masters/`` and the
+            service's ``outputs/`` and ``uploads/``; unset: the home.
         masters_keep_days: days after which unmarked masters are removed; unset: they stay.
         files_cache_mb: MiB of local copies of files at a URL.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.

@@ -170,16 +170,18 @@ def _of_files(settings: Settings) -> Iterator[str]:
     """A line about files that lie elsewhere."""
     if settings.files and Path(settings.files) != settings.home:
         yield (
-            f"{settings.files} (RAG_AUDIO_FILES) is not archived: it holds the unmarked masters; "
-            "keep a copy of it by its own means, made after this archive"
+            f"{settings.files} (RAG_AUDIO_FILES) is not archived: it holds masters, outputs and "
+            "uploads; keep a copy of it by its own means, made after this archive"
         )
 
 
 def _of_restored_files(settings: Settings) -> Iterator[str]:
-    """A line about files that came with a home which has them elsewhere now."""
-    folder = settings.home / MASTERS
-    if settings.files and Path(settings.files) != settings.home and folder.is_dir():
-        yield f"masters came with the home: copy {folder} to {settings.files}/{MASTERS}"
+    """A line about each folder that came with a home which has such files elsewhere now."""
+    if settings.files and Path(settings.files) != settings.home:
+        for name in (MASTERS, "outputs", "uploads"):
+            folder = settings.home / name
+            if folder.is_dir():
+                yield f"{name} came with the home: copy {folder} to {settings.files}/{name}"
 
 
 @contextmanager

@@ -183,7 +183,7 @@ class Service:
         self.lookups = Lookups(self.webhook_hosts)
         self._home_secret = self.webhook_secrets.of_home() if settings.webhook_home_secret else None
         self.places = Places(home, [settings.libraries] if settings.libraries else [])
-        self.folders = Folders(home.folder)
+        self.folders = Folders(home.folder, home.files)
         kept_s = settings.upload_hours * 3600.0
         self.tidying = Tidying(self.folders, self.uploads, self.jobs, kept_s)
         self.upload_quota = Quota(
