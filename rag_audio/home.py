@@ -389,10 +389,12 @@ class Home:
 
     @_Part
     def catalogue(self) -> SqlCatalogue:
+        from rag_audio.domain.library_roots import LibraryRoots
         from rag_audio.provenance.ledger.rights_log import SqlRightsLog
         from rag_audio.storage.catalogue import SqlCatalogue
 
-        return SqlCatalogue(self.database, SqlRightsLog())
+        roots = LibraryRoots.parse(self.settings.library_roots)
+        return SqlCatalogue(self.database, SqlRightsLog(), roots)
 
     @_Part
     def cache(self) -> SoundCache:

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from rag_audio.domain.identifiers import country
+from rag_audio.domain.library_roots import LibraryRoots
 from rag_audio.errors import ConfigError, InvalidInput
 
 NAME = "settings.toml"
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
         database_url: SQLAlchemy URL in place of ``home/ledger.db``.
         files: folder, or URL such as ``s3://bucket/prefix``, that holds ``masters/`` and the
             service's ``outputs/`` and ``uploads/``; unset: the home.
+        library_roots: folders that libraries lie in, under names that machines share, such as
+            ``music=/mnt/music;samples=/srv/samples``.
         masters_keep_days: days after which unmarked masters are removed; unset: they stay.
         files_cache_mb: MiB of local copies of files at a URL.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
@@ -100,6 +103,7 @@ class Settings(BaseSettings):
     qdrant_timeout_s: int = Field(default=10, ge=1, le=3600)
     database_url: SecretStr | None = None
     files: str | None = None
+    library_roots: str = ""
     masters_keep_days: int | None = Field(default=None, ge=1)
     files_cache_mb: int = Field(default=4096, ge=1)
     territory: str | None = None
@@ -170,6 +174,15 @@ class Settings(BaseSettings):
         if not place.is_absolute():
             raise ValueError(f"{value!r} is neither an absolute folder nor a URL such as s3://…")
         return str(place)
+
+    @field_validator("library_roots")
+    @classmethod
+    def _library_roots_are_folders(cls, value: str) -> str:
+        try:
+            LibraryRoots.parse(value)
+        except InvalidInput as error:
+            raise ValueError(f"{error.message}; {error.hint}".rstrip("; ")) from error
+        return value
 
     @field_validator("timestamp_url")
     @classmethod
