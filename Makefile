@@ -74,7 +74,7 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.core
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,laion,postgres,serve]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,laion,postgres,s3,serve]'
 	touch $@ $(VENV)/.core $(VENV)/.serve
 
 clean:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from rag_audio.provenance.credentials.signers import SignElsewhere
     from rag_audio.provenance.ledger.ledger import SqlLedger
     from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+    from rag_audio.storage.blobs import BlobStore
     from rag_audio.storage.catalogue import SqlCatalogue
     from rag_audio.storage.landmarks import SqlLandmarks
 
@@ -57,6 +58,16 @@ _log = logging.getLogger("rag_audio.files")
 _MOST_WARNED = 1000
 SPOOL = "spool"
 """Folder of a home in which the sound of long files waits for the embedder."""
+MASTERS = "masters"
+"""Begins the keys of unmarked sounds, and names their folder."""
+COPIES = "copies"
+"""Folder of a home for local copies of files that lie at a URL."""
+
+
+def master_key(output: int) -> str:
+    """The key of an output's unmarked sound in :attr:`Home.files`. An empty file in its place was
+    removed after its time; it keeps the number from being given again."""
+    return f"{MASTERS}/{output}.wav"
 
 
 def _state(path: Path) -> object:
@@ -254,6 +265,15 @@ class Home:
         return self.settings.home
 
     @_Part
+    def files(self) -> BlobStore:
+        """Masters, and the outputs and uploads of a service; nothing is asked of a server yet."""
+        from rag_audio.storage.fsspec_blobs import open_store
+
+        said = self.settings
+        copies = self.settings.home / COPIES, said.files_cache_mb << 20
+        return open_store(said.files or str(self.folder), *copies)
+
+    @_Part
     def device(self) -> str:
         if self.settings.device != "auto":
             return self.settings.device
@@ -409,10 +429,12 @@ class Home:
 
     @_Part
     def catalogue(self) -> SqlCatalogue:
+        from rag_audio.domain.library_roots import LibraryRoots
         from rag_audio.provenance.ledger.rights_log import SqlRightsLog
         from rag_audio.storage.catalogue import SqlCatalogue
 
-        return SqlCatalogue(self.database, SqlRightsLog())
+        roots = LibraryRoots.parse(self.settings.library_roots)
+        return SqlCatalogue(self.database, SqlRightsLog(), roots)
 
     @_Part
     def cache(self) -> SoundCache:
@@ -424,7 +446,7 @@ class Home:
         from rag_audio.provenance.ledger.ledger import SqlLedger
 
         def is_used(number: int) -> bool:
-            return (self.masters / f"{number}.wav").exists()
+            return self.files.stat(master_key(number)) is not None
 
         return SqlLedger(self.database, self.folder / "keys" / "ledger.key", is_used)
 
@@ -509,16 +531,20 @@ class Home:
         """Hears the harmony of the stems of all libraries."""
         return StemListener(self.player)
 
-    @property
-    def masters(self) -> Path:
-        return self.folder / "masters"
+    def master_was_removed(self, output: int) -> bool:
+        """Whether there was a master, and it was removed after its time."""
+        found = self.files.stat(master_key(output))
+        return found is not None and found.size == 0
 
     def master(self, output: int) -> Audio | None:
         """The unmarked sound of an output; None where it is no longer kept."""
         from rag_audio.audio.reading import load
 
-        path = self.masters / f"{output}.wav"
-        return load(path, max_duration_s=None) if path.is_file() else None
+        found = self.files.stat(master_key(output))
+        if found is None or found.size == 0:
+            return None
+        with self.files.local(found.key) as path:
+            return load(path, max_duration_s=None)
 
     @property
     def territory(self) -> str | None:

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from rag_audio.domain.identifiers import country
+from rag_audio.domain.library_roots import LibraryRoots
 from rag_audio.errors import ConfigError, InvalidInput
 
 NAME = "settings.toml"
@@ -67,6 +68,12 @@ class Settings(BaseSettings):
         database_statement_timeout_s, database_lock_timeout_s, database_idle_timeout_s: the server
             ends a statement that runs longer, one that waits longer for a lock, and a transaction
             that does nothing for longer; set in each transaction. 0: as the server is configured.
+        files: folder, or URL such as ``s3://bucket/prefix``, that holds ``masters/`` and the
+            service's ``outputs/`` and ``uploads/``; unset: the home.
+        library_roots: folders that libraries lie in, under names that machines share, such as
+            ``music=/mnt/music;samples=/srv/samples``.
+        masters_keep_days: days after which unmarked masters are removed; unset: they stay.
+        files_cache_mb: MiB of local copies of files at a URL.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
         index: ``embedded`` (or the server at ``qdrant_url``), or the name of a plugin.
         embedder, model: directory, name of a plugin, or hub id; unset: the embedded checkpoints.
@@ -109,6 +116,10 @@ class Settings(BaseSettings):
     database_statement_timeout_s: float = Field(default=600.0, ge=0, le=86_400)
     database_lock_timeout_s: float = Field(default=30.0, ge=0, le=86_400)
     database_idle_timeout_s: float = Field(default=600.0, ge=0, le=86_400)
+    files: str | None = None
+    library_roots: str = ""
+    masters_keep_days: int | None = Field(default=None, ge=1)
+    files_cache_mb: int = Field(default=4096, ge=1)
     territory: str | None = None
     index: str = EMBEDDED
     embedder: str | None = None
@@ -177,6 +188,27 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_built_in(cls, value: object, info: ValidationInfo) -> object:
         return value or cls.model_fields[str(info.field_name)].default
+
+    @field_validator("files")
+    @classmethod
+    def _files_are_somewhere(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if "://" in value:
+            return value.rstrip("/")
+        place = Path(value).expanduser()
+        if not place.is_absolute():
+            raise ValueError(f"{value!r} is neither an absolute folder nor a URL such as s3://…")
+        return str(place)
+
+    @field_validator("library_roots")
+    @classmethod
+    def _library_roots_are_folders(cls, value: str) -> str:
+        try:
+            LibraryRoots.parse(value)
+        except InvalidInput as error:
+            raise ValueError(f"{error.message}; {error.hint}".rstrip("; ")) from error
+        return value
 
     @field_validator("timestamp_url")
     @classmethod

@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "backup": "Archive ledger, index, keys and masters; without the keys nothing "
         "can be traced.",
         "restore": "Bring a home back into a folder that is empty or not there yet.",
+        "masters": "Count the unmarked masters, and remove those that are older than the rule.",
     },
     "rag_audio.cli.serve": {
         "serve": "Serve the HTTP API, with the page on /.",

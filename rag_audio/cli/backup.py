@@ -1,4 +1,4 @@
-"""``backup``, ``restore``: the whole home in one file."""
+"""``backup``, ``restore``: the whole home in one file; ``masters``: how long some of it stays."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from rich.progress import (
 from sqlalchemy import Engine
 
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import err, out, progress_bar, show_json
-from rag_audio.errors import BackendError, ConfigError
+from rag_audio.cli.output import busy, err, out, progress_bar, show_json
+from rag_audio.errors import BackendError, ConfigError, InvalidInput
+from rag_audio.home import MASTERS, open_home
 from rag_audio.pipeline import backup as archive
 from rag_audio.pipeline.restore import Wanted
+from rag_audio.pipeline.retention import masters_kept
 from rag_audio.pipeline.unpacking import Done, OnProgress
+from rag_audio.service.retention import outputs_in_use
 from rag_audio.settings import EMBEDDED, NAME, Settings, read_settings, settings_in
 from rag_audio.storage.database import connect, limits_of, sqlite_url
 
@@ -55,7 +58,8 @@ def backup(
         with _progress("archiving") as (on_progress, _):
             take = None if snapshots is None else snapshots.take
             made = archive.create(settings.home, file, database, on_progress, since, take)
-        _show(replace(made, warnings=(*made.warnings, *_of_keys(settings, database))), as_json)
+        said = (*made.warnings, *_of_keys(settings, database), *_of_files(settings))
+        _show(replace(made, warnings=said), as_json)
 
 
 def restore(
@@ -95,8 +99,11 @@ def restore(
         made = archive.restore(
             file, settings.home, database, wanted, on_progress, tuple(earlier or ())
         )
-    warnings = (*made.warnings, *_of_settings(settings.home), *_recovered(settings))
-    _show(replace(made, warnings=warnings), as_json)
+    said = (
+        *(*made.warnings, *_of_settings(settings.home)),
+        *(*_of_restored_files(settings), *_recovered(settings)),
+    )
+    _show(replace(made, warnings=said), as_json)
 
 
 def _snapshots(settings: Settings) -> Snapshots | None:
@@ -126,6 +133,45 @@ def _recovered(settings: Settings) -> Iterator[str]:
         yield snapshots.recover(folder)
     except BackendError as error:
         yield f"{error.message}: {by_hand}; index the libraries again, or upload it to the server"
+
+
+def masters(
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Remove those that RAG_AUDIO_MASTERS_KEEP_DAYS is over for."),
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Count the unmarked masters, and remove those that are older than the rule.
+
+    An output without its master can no longer be edited, and is traced with less certainty. A
+    service applies the rule by itself, every six hours.
+    """
+    with open_home(home) as opened, busy("looking at the masters"):
+        days = opened.settings.masters_keep_days
+        if prune and days is None:
+            raise InvalidInput(
+                "nothing says how long masters are kept",
+                hint="set RAG_AUDIO_MASTERS_KEEP_DAYS to a number of days",
+            )
+        in_use = outputs_in_use(opened.database)
+        if prune and in_use is None:
+            raise InvalidInput(
+                "an edit is waiting that does not say which output it begins with",
+                hint="try again when the queue is empty",
+            )
+        found = masters_kept(opened, in_use or (), remove=prune)
+        place = opened.files.place
+    if as_json:
+        show_json({"place": place, "keep_days": days, **vars(found)})
+        return
+    out.print(f"{found.kept} masters, {found.size / 1e6:.0f} MB, in {place}")
+    out.print(
+        f"{found.removed} were removed; kept for {'ever' if days is None else f'{days} days'}"
+    )
+    if found.old:
+        out.print(f"{found.old} are older, of which jobs need {found.in_use}")
 
 
 def _who_may_say_so(yes: bool, hide: Callable[[], None]) -> Callable[[str], bool] | None:
@@ -173,6 +219,24 @@ def _of_settings(home: Path) -> Iterator[str]:
             "where RAG_AUDIO_DATABASE_URL is not set, this home works on the database that "
             f"{file} names, as the archived one did"
         )
+
+
+def _of_files(settings: Settings) -> Iterator[str]:
+    """A line about files that lie elsewhere."""
+    if settings.files and Path(settings.files) != settings.home:
+        yield (
+            f"{settings.files} (RAG_AUDIO_FILES) is not archived: it holds masters, outputs and "
+            "uploads; keep a copy of it by its own means, made after this archive"
+        )
+
+
+def _of_restored_files(settings: Settings) -> Iterator[str]:
+    """A line about each folder that came with a home which has such files elsewhere now."""
+    if settings.files and Path(settings.files) != settings.home:
+        for name in (MASTERS, "outputs", "uploads"):
+            folder = settings.home / name
+            if folder.is_dir():
+                yield f"{name} came with the home: copy {folder} to {settings.files}/{name}"
 
 
 @contextmanager

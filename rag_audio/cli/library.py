@@ -218,6 +218,11 @@ def _plugin(plugin: Plugin) -> tuple[str, bool, str]:
     return name, True, f"plugin of {plugin.distribution}"
 
 
+def _files(opened: OpenedHome) -> str:
+    opened.files.page(limit=1)
+    return opened.files.place
+
+
 def _embedder(opened: OpenedHome) -> str:
     embedder = opened.embedder
     embedder.embed_text(["music"])  # what it says of itself is cached; its weights may be gone
@@ -284,6 +289,7 @@ def _keys(opened: OpenedHome) -> str:
 _CHECKS: tuple[tuple[str, Callable[[OpenedHome], str]], ...] = (
     ("rag-audio", lambda home: f"{__version__}, Python {platform.python_version()}"),
     ("home", lambda home: str(home.folder)),
+    ("files", _files),
     ("device", lambda home: home.device),
     ("embedder", _embedder),
     ("model", _model),

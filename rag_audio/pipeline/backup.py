@@ -33,12 +33,12 @@ from sqlalchemy import Engine, select
 
 from rag_audio import __version__
 from rag_audio.errors import InvalidInput, UnreadableFile
+from rag_audio.home import MASTERS
 from rag_audio.pipeline import home_files
 from rag_audio.pipeline.earlier_archives import EarlierFiles
 from rag_audio.pipeline.home_files import (
     INDEX,
     KEYS,
-    MASTERS,
     BadArchive,
     Filed,
     HomeFiles,

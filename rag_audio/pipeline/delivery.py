@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import secrets
 import signal
 import threading
@@ -34,9 +34,15 @@ from rag_audio.domain.signing import (
     put_in_place,
     sidecar_of,
 )
-from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, OutputRefused
+from rag_audio.errors import (
+    BackendError,
+    BackendUnavailable,
+    InvalidInput,
+    LedgerError,
+    OutputRefused,
+)
 from rag_audio.guardrails.embedding_similarity import likeness
-from rag_audio.home import Home
+from rag_audio.home import Home, master_key
 from rag_audio.pipeline.file_metadata import (
     copied_metadata,
     edited_metadata,
@@ -47,11 +53,13 @@ from rag_audio.pipeline.renderer import Take
 from rag_audio.provenance.ledger.audit_rights import CLEARED
 from rag_audio.provenance.ledger.records import FinishedOutput, MadeWith, make_record, signed
 from rag_audio.provenance.trace.fingerprint import Fingerprint, make_fingerprint
+from rag_audio.storage.blobs import BlobExists
 from rag_audio.storage.files import file_sha256
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+_log = logging.getLogger("rag_audio.files")
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages: retrieve, generate, write."""
 
@@ -79,12 +87,12 @@ class StagedOutput:
 
     Attributes:
         part: the file under its temporary name, in the folder of ``target``.
-        master: the unmarked sound.
+        master: key of the unmarked sound.
     """
 
     target: Path
     part: Path
-    master: Path
+    master: str
     sound: Audio
     plan: ConditioningPlan
     record: AttributionRecord
@@ -127,7 +135,7 @@ def deliver(
             staged.append(stage(home, request, now, cleared, info, target, opened))
     except BaseException:
         for output in staged:
-            _remove(output.part, output.master)
+            _discard(home, output.part, output.master)
         raise
     results = commit(home, staged, on_commit)
     on_stage("write", len(takes), len(takes))
@@ -181,12 +189,12 @@ def stage(
             f"cannot make the folder {target.parent}: {error.strerror or error}"
         ) from error
     part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
-    master = _new_master(home.masters, number)
+    master = master_key(number)
+    if home.files.stat(master) is not None:
+        raise _used_before(home, number)
     try:
         data = output_metadata(number, plan, checks, audio, target, carried)
         writing.save(marked or audio, part, subtype=subtype, metadata=data)
-        writing.save(audio, master, subtype="FLOAT")
-        master.chmod(0o600)
         name = None if marked is None else marker.name
         lines = credit_lines(plan.licenses)
         claim = ClaimedOutput(number, plan, info, name, audio.duration_s, lines, opened)
@@ -205,26 +213,27 @@ def stage(
         )  # fmt: skip
         made = MadeWith(info, home.embedder.space, home.index.name, marker.name, home.device)
         record = signed(make_record(request, plan, output, made), target, signature)
+        _keep_master(home, number, audio)
     except BaseException:
-        _remove(part, master)
+        _remove(part)
         raise
     return StagedOutput(target, part, master, marked or audio, plan, record, signature, fingerprint)
 
 
-def _new_master(folder: Path, number: int) -> Path:
-    """An empty file for the unmarked sound of an output, so that none is ever overwritten."""
-    master = folder / f"{number}.wav"
+def _keep_master(home: Home, number: int, audio: Audio) -> None:
+    """Store the unmarked sound of an output, so that none is ever overwritten."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(master, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError as error:
-        raise LedgerError(
-            f"{master} is there already: output {number} was used before",
-            hint="the database is older than the home: restore both from one backup",
-        ) from error
-    except OSError as error:
-        raise InvalidInput(f"cannot make {master}: {error.strerror or error}") from error
-    return master
+        with home.files.writing(master_key(number), new=True) as draft:
+            writing.save(audio, draft, subtype="FLOAT")
+    except BlobExists as error:
+        raise _used_before(home, number) from error
+
+
+def _used_before(home: Home, number: int) -> LedgerError:
+    return LedgerError(
+        f"{home.files.place} holds {master_key(number)} already: output {number} was used before",
+        hint="the database is older than the home: restore both from one backup",
+    )
 
 
 def commit(
@@ -260,7 +269,7 @@ def commit(
         except BaseException as error:
             if on_commit is None or not isinstance(error, BackendUnavailable):
                 for output in staged:
-                    _remove(output.part, output.master)
+                    _discard(home, output.part, output.master)
                     if on_commit is not None:
                         _remove(output.target)
             raise
@@ -295,6 +304,16 @@ def _remove(*files: Path) -> None:
     for file in files:
         file.unlink(missing_ok=True)
         sidecar_of(file).unlink(missing_ok=True)
+
+
+def _discard(home: Home, part: Path, master: str) -> None:
+    """Remove what was staged. A master that stays, since its store is away, takes room only: its
+    number is not given again."""
+    _remove(part)
+    try:
+        home.files.delete(master)
+    except BackendError as error:
+        _log.warning("note: %s stays: %s", master, error.message)
 
 
 # A delivered output in another format: with the same credits, mark and statements as the first.

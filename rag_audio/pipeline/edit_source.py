@@ -103,6 +103,12 @@ def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> Edi
         )
     entry = ledger.find(finding.output)
     kept = None if entry is None else home.master(finding.output)
+    if entry is not None and kept is None and home.master_was_removed(finding.output):
+        raise InvalidInput(
+            f"{name} is {made}, whose unmarked master was removed after its time "
+            "(RAG_AUDIO_MASTERS_KEEP_DAYS)",
+            hint="edits begin with the sound from before the mark: generate it anew from its plan",
+        )
     if entry is None or kept is None:
         raise InvalidInput(
             f"{name} is {made}, and its unmarked master is not in this home",

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from rag_audio.errors import BackendUnavailable, InvalidInput
-from rag_audio.home import SPOOL
+from rag_audio.home import COPIES, MASTERS, SPOOL
 from rag_audio.storage.edge_spaces import folder_in_use
 from rag_audio.storage.index_socket import COPY, copy_served, is_served
 from rag_audio.storage.locks import lock_file, lock_if_free, wait_for_index
 from rag_audio.storage.qdrant_edge import copy_folder
 
-INDEX, KEYS, MASTERS = "index", "keys", "masters"
-_MADE_ANEW = ("decoded/", f"{SPOOL}/")
-"""What was made of uploads, and what waits for the embedder: made anew where it is missing."""
-_LARGE = (MASTERS, "outputs", "uploads", "previews", "decoded", SPOOL)
+INDEX, KEYS = "index", "keys"
+_MADE_ANEW = ("decoded/", f"{SPOOL}/", f"{COPIES}/")
+"""What was made of uploads, what waits for the embedder, and copies of what lies elsewhere."""
+_LARGE = (MASTERS, "outputs", "uploads", "previews", "decoded", SPOOL, COPIES)
 """Folders of many files where no database of ours is ever made."""
 _SQLITE = b"SQLite format 3\x00"
 _COMPANIONS = ("-wal", "-shm", "-journal")

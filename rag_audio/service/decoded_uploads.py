@@ -55,7 +55,7 @@ def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUplo
     if isinstance(known, CanonicalUploads):
         return known
     chosen = settings or read_serve_settings()
-    folders = Folders(home.folder)
+    folders = Folders(home.folder, home.files)
     kept = DecodedFiles(
         folders.decoded, chosen.decoded_mb << 20, chosen.free_mb << 20, chosen.decode_s
     )

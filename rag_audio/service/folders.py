@@ -20,11 +20,14 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, delete, exists, func, insert, select
 
+from rag_audio.domain.signing import sidecar_of
 from rag_audio.errors import InvalidInput, RagAudioError
 from rag_audio.service.jobs import Job, JobState
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import jobs, now, uploads
+from rag_audio.storage.blobs import BlobMissing, BlobStore, every
 from rag_audio.storage.database import reading, writing
+from rag_audio.storage.files import PRIVATE, atomic_write
 from rag_audio.storage.locks import lock_if_free
 from rag_audio.storage.migrations import SqlStore
 
@@ -41,20 +44,71 @@ _DECODED = re.compile(r"\.?([0-9a-f]{32})\..+")
 _OTHER_FORMAT = re.compile(r".+\.(as|copy)\.[a-z0-9]+(\.c2pa)?")
 _PREVIEW = re.compile(r"[0-9a-f]{64}\.mp3")
 _HIDDEN = re.compile(r"\..+")
+_ANY = re.compile(r"[^.].*")
 
 log = structlog.get_logger("rag_audio.api")
 
 
 class Folders:
-    """Outputs and uploads of a home.
+    """Outputs and uploads of a service.
+
+    Where its store of files is no folder, these are copies of what is there, each under the name
+    that a folder would have it by; they are made when they are needed, and go by their age.
 
     Args:
-        home: shared by all processes of a service.
+        home: the folder of a home. files: its store; None: the home itself.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.outputs, self.uploads = home / "outputs", home / "uploads"
+    def __init__(self, home: Path, files: BlobStore | None = None) -> None:
+        own = home if files is None else files.folder
+        self.remote = files if own is None else None
+        self._base = own or home
+        self.outputs, self.uploads = self._base / "outputs", self._base / "uploads"
         self.previews, self.decoded = home / "previews", home / "decoded"
+
+    def key_of(self, file: Path) -> str:
+        """The key of a file in the store."""
+        return file.relative_to(self._base).as_posix()
+
+    def here(self, file: Path) -> Path:
+        """An output or an upload, fetched if it is in the store and not here.
+
+        Raises:
+            BackendUnavailable: the store is away.
+        """
+        if self.remote is not None and not file.is_file():
+            with suppress(BlobMissing), self.remote.open(self.key_of(file)) as blob:
+                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with atomic_write(file, PRIVATE) as draft, draft.open("wb") as copy:
+                    shutil.copyfileobj(blob, copy, 1 << 20)
+        return file
+
+    def here_with_manifest(self, file: Path) -> Path:
+        """As :meth:`here`, of an output, and of the manifest beside it."""
+        self.here(sidecar_of(file))
+        return self.here(file)
+
+    def is_there(self, file: Path) -> bool:
+        """Whether an output is here or in the store. Raises as :meth:`here`."""
+        if file.is_file() and not file.is_symlink():
+            return True
+        return self.remote is not None and self.remote.stat(self.key_of(file)) is not None
+
+    def store(self, *files: Path) -> None:
+        """Put files into the store, where they are not there by being here.
+
+        Raises:
+            BackendUnavailable: the store is away.
+        """
+        if self.remote is not None:
+            for file in files:
+                self.remote.put(self.key_of(file), file)
+
+    def unstore(self, *files: Path) -> None:
+        """Take files out of the store. Raises as :meth:`store`."""
+        if self.remote is not None:
+            for file in files:
+                self.remote.delete(self.key_of(file))
 
     def of_attempt(self, job: str, token: str) -> Path:
         """Where one attempt at a job puts its files."""
@@ -66,15 +120,28 @@ class Folders:
             return None
         return self.of_attempt(job.id, str(job.result["attempt"]))
 
-    def of_take(self, job: Job, take: int) -> Path | None:
-        """The file of a take, from 1, of a job that succeeded; None: there is none."""
+    def store_attempt(self, job: str, token: str) -> None:
+        """Put what an attempt made into the store. Raises as :meth:`store`."""
+        made = _entries(self.of_attempt(job, token))
+        self.store(*(file for file in made if not _HIDDEN.fullmatch(file.name)))
+
+    def find_take(self, job: Job, take: int) -> Path | None:
+        """The file of a take, from 1, of a job that succeeded; None: there is none.
+
+        Raises:
+            BackendUnavailable: the store is away.
+        """
         folder, outputs = self.of_result(job), (job.result or {}).get("outputs", ())
         if folder is None or not 1 <= take <= len(outputs):
             return None
-        return folder / str(outputs[take - 1]["file"])
+        return self.here_with_manifest(folder / str(outputs[take - 1]["file"]))
 
     def remove_attempts(self, job: Job) -> None:
-        """Remove what attempts at a job left that did not finish it."""
+        """Remove what attempts at a job left that did not finish it.
+
+        Raises:
+            BackendUnavailable: the store is away.
+        """
         if "result" in job.unreadable:
             return  # nobody knows which attempt it was
         kept = None if job.result is None else str(job.result["attempt"])
@@ -84,6 +151,18 @@ class Folders:
                 shutil.rmtree(attempt, ignore_errors=True)
         if kept is None:
             shutil.rmtree(folder, ignore_errors=True)
+        if self.remote is not None:
+            mine = None if kept is None else f"outputs/{job.id}/{kept}/"
+            for blob in every(self.remote, f"outputs/{_checked(job.id)}/"):
+                if mine is None or not blob.key.startswith(mine):
+                    self.remote.delete(blob.key)
+
+    def remove_attempt(self, job: str, token: str) -> None:
+        """Remove what one attempt made. Raises as :meth:`remove_attempts`."""
+        shutil.rmtree(self.of_attempt(job, token), ignore_errors=True)
+        if self.remote is not None:
+            for blob in every(self.remote, f"outputs/{job}/{token}/"):
+                self.remote.delete(blob.key)
 
     def remove_delivered(self, job: str) -> None:
         """Remove all files that a job delivered."""
@@ -106,9 +185,12 @@ class Folders:
         """The file of an upload, whatever its kind.
 
         Raises:
-            InvalidInput: there is none (any more).
+            InvalidInput: there is none (any more). BackendUnavailable: the store is away.
         """
         found = sorted(self.uploads.glob(f"{_checked(id_)}.*")) if self.uploads.is_dir() else []
+        if not found and self.remote is not None:
+            blobs = self.remote.page(f"uploads/{id_}.", limit=1)
+            found = [self.here(self._base / blob.key) for blob in blobs]
         if not found:
             raise InvalidInput(f"there is no upload {id_}", hint="upload it again")
         return found[0]
@@ -259,19 +341,28 @@ class Tidying:
                 self._folders.remove_attempts(job)
             kept = self._folders.of_result(job)
             if kept is not None and _is_folder(kept):
-                _remove_all(_aged(kept, _OTHER_FORMAT, self._kept_s))
+                is_copy = self._folders.remote is not None
+                _remove_all(_aged(kept, _ANY if is_copy else _OTHER_FORMAT, self._kept_s))
                 _remove_all(_aged(kept, _HIDDEN, MARGIN_S))
 
     def _drop_uploads(self) -> int:
         old = self._uploads.remove_older(self._kept_s)
         for one in old:
-            self._folders.of_upload(one.id, one.suffix).unlink(missing_ok=True)
+            file = self._folders.of_upload(one.id, one.suffix)
+            file.unlink(missing_ok=True)
+            self._folders.unstore(file)
         return len(old)
 
     def _drop_orphans(self) -> int:
         """Files of uploads that the database does not know: a process died between the two."""
         old = list(_aged(self._folders.uploads, _UPLOAD, self._kept_s + MARGIN_S))
-        known = self._uploads.ids() if old else set()
+        remote, since = self._folders.remote, time.time() - self._kept_s - MARGIN_S
+        stored = [] if remote is None else list(every(remote, "uploads/"))
+        aged = [one.key for one in stored if one.modified < since]
+        known = self._uploads.ids() if old or aged else set()
+        for key in aged:
+            if remote is not None and key.removeprefix("uploads/")[:32] not in known:
+                remote.delete(key)
         return _remove_all(file for file in old if file.name[:32] not in known)
 
     def _drop_decoded(self) -> int:

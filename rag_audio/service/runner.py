@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -145,7 +144,7 @@ class Runner:
         self._home, self._jobs, self._stopping = home, jobs, stopping
         self._job_s = job_s
         self._shares, self._share_again = False, 0.0
-        self.folders = Folders(home.folder)
+        self.folders = Folders(home.folder, home.files)
         self._uploads = shielded(home)
         database = home.database
         self._access, self._owners = SqlAccess(database), SqlOwners(database)
@@ -258,7 +257,7 @@ class Runner:
         how: dict[str, Any] = {
             "on_stage": on_stage,
             "stop_asked": stop_asked,
-            "on_commit": _Finish(self._jobs, held, clock, seat),
+            "on_commit": _Finish(self._jobs, held, clock, seat, self.folders),
             "accepted": _accepted_plan(job),
         }
         if job.kind == "edit":
@@ -286,7 +285,7 @@ class Runner:
         if asked.get("upload"):
             return self.folders.find_upload(asked["upload"])
         parent = self._jobs.find(asked["generation"])
-        file = None if parent is None else self.folders.of_take(parent, asked.get("take", 1))
+        file = None if parent is None else self.folders.find_take(parent, asked.get("take", 1))
         if file is None:
             raise LeaseLost("the edited generation is gone")
         return file
@@ -317,21 +316,24 @@ class Runner:
 
     def _settle(self, held: Claimed) -> None:
         """Remove what this attempt left, unless it is what the job's row names."""
-        folder = self.folders.of_attempt(held.job.id, held.token)
         for _ in range(60):
             try:
-                job = self._jobs.find(held.job.id)
+                self._remove_unkept(held)
             except BackendUnavailable:
                 if self._stopping():
                     return
                 time.sleep(1.0)
                 continue
-            kept = job is not None and (job.result or {}).get("attempt") == held.token
-            if not kept and not (job is not None and "result" in job.unreadable):
-                shutil.rmtree(folder, ignore_errors=True)
-            if job is not None and job.state is JobState.CANCELED:
-                self.folders.remove_attempts(job)
             return
+
+    def _remove_unkept(self, held: Claimed) -> None:
+        job = self._jobs.find(held.job.id)
+        kept = job is not None and (job.result or {}).get("attempt") == held.token
+        if not kept and not (job is not None and "result" in job.unreadable):
+            self.folders.remove_attempt(held.job.id, held.token)
+        lost = kept and held.job.attempts > 1 and self.folders.remote is not None
+        if job is not None and (lost or job.state is JobState.CANCELED):
+            self.folders.remove_attempts(job)
 
 
 @dataclass
@@ -342,6 +344,7 @@ class _Finish:
     held: Claimed
     clock: _Clock
     seat: Seat | None
+    folders: Folders
     document: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -349,6 +352,7 @@ class _Finish:
         return self.held.job.owner
 
     def prepare(self, results: Sequence[GenerationResult]) -> None:
+        self.folders.store_attempt(self.held.job.id, self.held.token)
         self.clock.enter("done")
         pass_of = 1 if self.seat is None else self.seat.pass_of
         self.document = _result(self.held, results, self.clock.spent, pass_of)

@@ -144,7 +144,8 @@ class Places:
         named = (settings.model, settings.embedder)
         self._folders = [home.folder, *folders, data_dir("models").parent]
         self._folders += [Path(name).parent for name in named if name and Path(name).is_absolute()]
-        self._folders.append(Path(tempfile.gettempdir()))
+        self._folders += [Path(tempfile.gettempdir())]
+        self._folders += [] if home.files.folder is None else [home.files.folder]
         self._libraries: tuple[Path, ...] = ()
         self._looked: float | None = None
 

@@ -42,6 +42,7 @@ from rag_audio.domain.holdings import (
     most_frequent,
 )
 from rag_audio.domain.landmarks import Landmarks
+from rag_audio.domain.library_roots import LibraryRoots
 from rag_audio.domain.licensing import Revocation, RightsChange
 from rag_audio.domain.songs import song_file
 from rag_audio.domain.stems import FileState, LibraryInfo, WithheldFile
@@ -89,6 +90,7 @@ class SqlCatalogue:
         engine: from :func:`.connect`; the tables are made when they are missing.
         log: takes what changes; None: nothing is logged, and ``ledger verify`` then finds rows that
             the log does not know.
+        roots: the folders that libraries lie in, by names that machines share.
 
     Raises:
         ConfigError: a newer version made the database.
@@ -96,8 +98,10 @@ class SqlCatalogue:
         BackendUnavailable: the database failed; every method may raise it.
     """
 
-    def __init__(self, engine: Engine, log: RightsLog | None = None) -> None:
-        self._engine, self._log = engine, log
+    def __init__(
+        self, engine: Engine, log: RightsLog | None = None, roots: LibraryRoots | None = None
+    ) -> None:
+        self._engine, self._log, self._roots = engine, log, roots or LibraryRoots()
         self._kept: Snapshot | None = None
         self._renewing = threading.Lock()
         migrate(engine)
@@ -178,14 +182,14 @@ class SqlCatalogue:
         Raises:
             LibraryError: another folder that still exists has this id.
         """
-        new: dict[str, Any] = {"id": library, "name": name, "root": root}
+        new: dict[str, Any] = {"id": library, "name": name, "root": self._roots.stored(root)}
         with writing(self._engine) as connection:
             old = (
                 connection.execute(select(_libraries).where(_libraries.c.id == library))
                 .mappings()
                 .one_or_none()
             )
-            before = None if old is None else old["root"]
+            before = None if old is None else self._roots.here(old["root"])
             if before not in (None, root) and _are_two(Path(before), Path(root)):
                 raise LibraryError(
                     f"two folders call themselves library {library!r}: {before!r} and {root!r}",
@@ -216,7 +220,8 @@ class SqlCatalogue:
                 for library, number in connection.execute(counts):
                     count[library] += number
             rows = connection.execute(query.order_by(_libraries.c.id)).all()
-        return [LibraryInfo(*row, count[row.id]) for row in rows]
+        here = self._roots.here
+        return [LibraryInfo(row.id, row.name, here(row.root), count[row.id]) for row in rows]
 
     def put_licenses(self, library: str, licenses: Iterable[License]) -> None:
         """Replace all licenses of a library, in one transaction; the same ones change nothing.
@@ -542,10 +547,10 @@ class SqlCatalogue:
         """Absolute path of a stem's file: the stem's own, else one with the same bytes.
 
         Raises:
-            LibraryError: its library is not in the catalogue.
+            LibraryError: its library is not in the catalogue, or its folder not on this machine.
         """
         root = None if self._kept is None else self._kept.roots.get(stem.library)
-        if root is not None and _is_there(place := Path(root, stem.path)):
+        if root is not None and _is_there(place := Path(self._roots.here(root), stem.path)):
             return str(place)
         twins = select(_libraries.c.root, _files.c.path).outerjoin(
             _files, (_files.c.library == _libraries.c.id) & (_files.c.stem_id == stem.id)
@@ -558,7 +563,8 @@ class SqlCatalogue:
                 hint="index the library again",
             )
         paths = [stem.path, *sorted({row.path for row in found} - {stem.path, None})]
-        places = [Path(found[0].root, path) for path in paths]
+        root = self._roots.require_here(found[0].root, stem.library)
+        places = [Path(root, path) for path in paths]
         return str(next((place for place in places if _is_there(place)), places[0]))
 
     def copies(self, id_: str, libraries: Collection[str] | None = None) -> list[Stem]:

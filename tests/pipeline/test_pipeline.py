@@ -200,7 +200,7 @@ def test_nothing_is_given_out_when_the_ledger_fails(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(workspace.home.ledger.outputs())
-    masters = sorted(workspace.home.masters.iterdir()) if workspace.home.masters.exists() else []
+    masters = sorted(workspace.home.folder.glob("masters/*"))
 
     def fail(*given: object) -> None:
         raise OSError("disk full")
@@ -210,7 +210,7 @@ def test_nothing_is_given_out_when_the_ledger_fails(
         workspace.generate("warm", tmp_path / "take.wav", **FAST)
     assert not list(tmp_path.iterdir())
     assert len(workspace.home.ledger.outputs()) == before
-    after = sorted(workspace.home.masters.iterdir()) if workspace.home.masters.exists() else []
+    after = sorted(workspace.home.folder.glob("masters/*"))
     assert after == masters
 
 

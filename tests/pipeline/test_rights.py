@@ -383,7 +383,7 @@ def test_what_is_revoked_while_a_variation_is_written_stops_all(
             workspace.vary(tmp_path / "own.wav", out, prompt="slow", **owned)
     assert list(out.parent.iterdir()) == []
     assert len(world.home.ledger.outputs()) == before
-    assert len(list(world.home.masters.iterdir())) == before
+    assert len(list(world.home.folder.glob("masters/*"))) == before
 
 
 def test_an_artist_s_style_brings_only_what_the_style_is_licensed_for(world: World) -> None:

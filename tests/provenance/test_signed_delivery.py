@@ -70,7 +70,7 @@ def test_an_interrupt_waits_for_the_end_of_signing(
         _deliver(home, tmp_path / "take.ogg")
     assert signed
     assert list(tmp_path.glob("*take*")) == []
-    assert list(home.masters.iterdir()) == []
+    assert list(home.folder.glob("masters/*")) == []
 
 
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(
@@ -115,11 +115,11 @@ def test_the_ledger_holds_the_signature_and_the_hash_of_the_signed_file(
 
 def test_a_master_is_never_written_over(home: Home, tmp_path: Path) -> None:
     home.ledger = SqlLedger(home.database, home.folder / "keys" / "ledger.key")
-    home.masters.mkdir()
-    (home.masters / "1.wav").write_bytes(b"of another output")
+    (home.folder / "masters").mkdir()
+    (home.folder / "masters" / "1.wav").write_bytes(b"of another output")
     with pytest.raises(LedgerError, match="output 1 was used before"):
         _deliver(home, tmp_path / "take.wav")
-    assert (home.masters / "1.wav").read_bytes() == b"of another output"
+    assert (home.folder / "masters" / "1.wav").read_bytes() == b"of another output"
     assert list(tmp_path.glob("*take*")) == []
     _deliver(home, tmp_path / "take.wav")
     assert [entry.record.output for entry in home.ledger.outputs()] == [2]
@@ -139,7 +139,7 @@ def test_an_output_that_cannot_be_signed_is_not_given_out(home: Home, tmp_path: 
         with pytest.raises(OutputRefused, match="key service"):
             _deliver(home, tmp_path / "out" / name)
     assert list((tmp_path / "out").iterdir()) == []
-    assert list(home.masters.iterdir()) == []
+    assert list(home.folder.glob("masters/*")) == []
     assert home.ledger.outputs() == []
 
 

@@ -16,6 +16,7 @@ from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.service.jobs import Claimed, Job, JobState, LeaseLost, QueueFull
 from rag_audio.service.queue import KeyInFlight, KeyReused, SqlIdempotency, SqlJobs
+from rag_audio.service.retention import outputs_in_use
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import record
@@ -408,3 +409,14 @@ def test_an_output_is_its_owners_from_the_moment_that_it_is_logged(
     assert jobs.counts("nobody")[JobState.SUCCEEDED] == 0
     listed = SqlLedger(engine).outputs(OutputFilter(owner="ben"))
     assert [owners.of(entry.record.output) for entry in listed] == ["ben"]
+
+
+def test_the_masters_that_unfinished_edits_need(engine: Engine, jobs: SqlJobs) -> None:
+    assert outputs_in_use(engine) == frozenset()
+    jobs.accept("generation", ASKED)
+    jobs.accept("edit", ASKED, plan={"edit": {"ancestors": [5, 3]}})
+    ended = jobs.accept("edit", ASKED, plan={"edit": {"ancestors": [9]}})
+    jobs.cancel(ended.id)
+    assert outputs_in_use(engine) == {5, 3}
+    jobs.accept("edit", ASKED)
+    assert outputs_in_use(engine) is None, "an edit of an earlier version does not say"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from starlette.concurrency import iterate_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
 from rag_audio.audio import writing
 from rag_audio.audio.dsp import to_channels
@@ -22,8 +26,10 @@ from rag_audio.errors import BackendUnavailable
 from rag_audio.pipeline.delivery import write_copy
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.service.api.services import Service
+from rag_audio.service.folders import Folders
 from rag_audio.service.jobs import Job, JobState
 from rag_audio.service.wording import moment
+from rag_audio.storage.blobs import BlobInfo, BlobStore, missing
 
 TYPES = {
     ".wav": "audio/wav",
@@ -32,6 +38,8 @@ TYPES = {
     ".ogg": "audio/ogg",
 }
 PREVIEW_S = 30.0
+_PIECE = 1 << 18
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def sound_response(file: Path, name: str, credentials: str | None = None) -> FileResponse:
@@ -40,16 +48,86 @@ def sound_response(file: Path, name: str, credentials: str | None = None) -> Fil
     Args:
         credentials: where its manifest is, if not in it (C2PA specification 2.2, section 15.5.4).
     """
-    headers = {"Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
-    if credentials is not None:
-        headers["Link"] = f'<{credentials}>; rel="c2pa-manifest"'
     return FileResponse(
         file,
         media_type=TYPES[file.suffix],
         filename=name,
         content_disposition_type="inline",
-        headers=headers,
+        headers=_headers(credentials),
     )
+
+
+def take_response(
+    folders: Folders, file: Path, name: str, credentials: str | None = None
+) -> Response:
+    """As :func:`sound_response`, of an output that may be in the store alone.
+
+    Raises:
+        UnreadableFile: it is not there.
+    """
+    if folders.remote is None or file.is_file():
+        return sound_response(file, name, credentials)
+    key = folders.key_of(file)
+    info = folders.remote.stat(key)
+    if info is None:
+        raise missing(key, "the store of outputs")
+    about = {
+        "Content-Type": TYPES[file.suffix],
+        "Content-Disposition": f'inline; filename="{name}"',
+    }
+    return BlobResponse(folders.remote, info, {**_headers(credentials), **about})
+
+
+def _headers(credentials: str | None) -> dict[str, str]:
+    headers = {"Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
+    if credentials is not None:
+        headers["Link"] = f'<{credentials}>; rel="c2pa-manifest"'
+    return headers
+
+
+class BlobResponse(Response):
+    """A file of a store that is not here; ``Range`` is answered by reading no more than it names.
+
+    Of several ranges at once the whole is sent (RFC 9110, section 14.2).
+    """
+
+    def __init__(self, store: BlobStore, info: BlobInfo, headers: dict[str, str]) -> None:
+        super().__init__(headers={**headers, "ETag": f'"{info.version}"'})
+        self._store, self._info = store, info
+        del self.headers["Content-Length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked, size, tag = Headers(scope=scope), self._info.size, self.headers["ETag"]
+        unchanged = asked.get("if-range", tag) == tag
+        part = range_of(asked.get("range"), size) if unchanged else None
+        told = dict(self.headers)
+        if part is not None and not part:
+            told["Content-Range"] = f"bytes */{size}"
+            await Response(status_code=416, headers=told)(scope, receive, send)
+            return
+        start, length = (0, size) if part is None else (part.start, len(part))
+        told["Content-Length"] = str(length)
+        if part is not None:
+            told["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+        file = await run_in_threadpool(self._store.open, self._info.key, start, length)
+        with file:
+            pieces = iterate_in_threadpool(iter(lambda: file.read(_PIECE), b""))
+            status = 200 if part is None else 206
+            await StreamingResponse(pieces, status, told)(scope, receive, send)
+
+
+def range_of(header: str | None, size: int) -> range | None:
+    """The bytes that a ``Range`` names of so many; empty: none of them are there; None: all are
+    to be sent, since there is no header, or it is not one range of bytes."""
+    found = _RANGE.fullmatch((header or "").strip())
+    if found is None or found[1] == found[2] == "":
+        return None
+    if found[1] == "":
+        return range(max(0, size - int(found[2])), size)
+    start, last = int(found[1]), int(found[2]) if found[2] else size - 1
+    if found[2] and last < start:
+        return None
+    return range(min(start, size), min(last + 1, size)) if start < size else range(0)
 
 
 def in_format(signer: Signer, record: AttributionRecord, file: Path, format: str) -> Path:

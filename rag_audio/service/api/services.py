@@ -13,6 +13,7 @@ import structlog
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.pipeline.pipeline import Pipeline
+from rag_audio.pipeline.retention import masters_kept
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.service.api.audit_log import WINDOW_S, AuditLog
 from rag_audio.service.api.indexing import Indexing
@@ -25,6 +26,7 @@ from rag_audio.service.fair_queueing import Turns
 from rag_audio.service.folders import Folders, Quota, SqlUploads, Tidying, Upload
 from rag_audio.service.pruning import DAY_S, Ages, Pruning
 from rag_audio.service.queue import SqlIdempotency, SqlJobs
+from rag_audio.service.retention import outputs_in_use
 from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.tables import SqlOwners
@@ -182,7 +184,7 @@ class Service:
         self.lookups = Lookups(self.webhook_hosts)
         self._home_secret = self.webhook_secrets.of_home() if settings.webhook_home_secret else None
         self.places = Places(home, [settings.libraries] if settings.libraries else [])
-        self.folders = Folders(home.folder)
+        self.folders = Folders(home.folder, home.files)
         kept_s = settings.upload_hours * 3600.0
         self.tidying = Tidying(self.folders, self.uploads, self.jobs, kept_s)
         self.pruning = Pruning(database, _ages(settings), self.folders.remove_delivered)
@@ -245,10 +247,18 @@ class Service:
                 if time.monotonic() >= outputs_at:
                     self.pruning.prune(self._stop.is_set)
                     self.tidying.tidy_outputs()
+                    self._remove_old_masters()
                     outputs_at = time.monotonic() + OUTPUTS_S
             except (RagAudioError, OSError) as error:
                 log.warning("tidying failed; it is tried again", error=str(error))
             self._stop.wait(TIDY_S)
+
+    def _remove_old_masters(self) -> None:
+        in_use = outputs_in_use(self.home.database)
+        if self.home.settings.masters_keep_days is None or in_use is None:
+            return
+        found = masters_kept(self.home, in_use, remove=True, stop_asked=self._stop.is_set)
+        log.info("masters", kept=found.kept, removed=found.removed, in_use=found.in_use)
 
     def _write_counts(self) -> None:
         """Write down what the audit log only counted, after every window."""

@@ -18,7 +18,7 @@ from rag_audio.service.api.problems import Problem, busy
 from rag_audio.service.api.services import Service
 from rag_audio.service.api_access import Caller
 from rag_audio.service.decoder_pool import Decoded, kind_of
-from rag_audio.service.folders import Upload
+from rag_audio.service.folders import Quota, Upload
 from rag_audio.storage.locks import lock_file
 
 # Uploads while a request works with them: decoded, kept, and within the bound of the process.
@@ -53,7 +53,8 @@ async def using(
                 is_, not_ = ("score", "sound") if kind == "audio" else ("sound", "score")
                 said = f"upload {found.id} is a {is_}, not a {not_}"
                 raise InvalidInput(said, hint=f"name it in `{found.kind}`")
-            files.append(service.folders.of_upload(found.id, found.suffix))
+            file = service.folders.of_upload(found.id, found.suffix)
+            files.append(await run_in_threadpool(service.folders.here, file))
     async with using_files(service, caller.owner, files):
         yield
 
@@ -133,10 +134,24 @@ async def receive(request: Request, service: Service, caller: Caller) -> Upload:
     await run_in_threadpool(service.uploads.require_room, caller.owner, expected, quota)
     async with received(request, service, caller) as (upload, path):
         target = service.folders.of_upload(upload.id, upload.suffix)
-        # The row first: a file without one is swept away, a row without its file is not found.
-        await run_in_threadpool(service.uploads.put, upload, quota)
-        path.replace(target)
+        await run_in_threadpool(_keep, service, upload, quota, path, target)
     return upload
+
+
+def _keep(service: Service, upload: Upload, quota: Quota, path: Path, target: Path) -> None:
+    """Keep an upload: in a store elsewhere before its row, which other machines read at once.
+
+    Here the row is first: a file without one is swept away, a row without its file is not found.
+    """
+    folders = service.folders
+    if folders.remote is not None:
+        folders.remote.put(folders.key_of(target), path)
+    try:
+        service.uploads.put(upload, quota)
+    except BaseException:
+        folders.unstore(target)
+        raise
+    path.replace(target)
 
 
 @asynccontextmanager

@@ -192,10 +192,13 @@ def test_an_output_whose_master_is_gone_or_that_was_stretched_is_not_edited(
     if workspace.home.watermarker.detect(slower).mark is not None:
         with pytest.raises(InvalidInput, match="cannot be found in its master"):
             workspace.vary(tmp_path / "slow.wav", tmp_path / "x.wav", **FAST)
-    path = workspace.home.masters / f"{made.result.record.output}.wav"
+    path = workspace.home.folder / "masters" / f"{made.result.record.output}.wav"
     path.rename(path.with_suffix(".away"))
     try:
         with pytest.raises(InvalidInput, match="unmarked master is not in this home"):
+            workspace.vary(made.file, tmp_path / "x.wav", **FAST)
+        path.touch()  # What the rule of retention leaves.
+        with pytest.raises(InvalidInput, match="removed after its time"):
             workspace.vary(made.file, tmp_path / "x.wav", **FAST)
     finally:
         path.with_suffix(".away").rename(path)

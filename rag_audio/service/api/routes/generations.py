@@ -100,7 +100,7 @@ async def edit(
         order = edit_order(wanted)
         if asked.generation is not None:
             parent = mine(asked.generation, caller, service)
-            file = service.folders.of_take(parent, asked.take)
+            file = service.folders.find_take(parent, asked.take)
             if file is None or parent.result is None:
                 raise InvalidInput(
                     f"generation {asked.generation} has no take {asked.take}",

@@ -250,7 +250,7 @@ def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None
     if upload is None:
         return None
     found = service.upload_of(caller, upload)
-    path = str(service.folders.of_upload(found.id, found.suffix))
+    path = str(service.folders.here(service.folders.of_upload(found.id, found.suffix)))
     audio, midi = (None, path) if found.kind == "midi" else (path, None)
     return service.pipeline(caller).query_audio(audio, midi)
 
@@ -260,7 +260,7 @@ def _notices(upload: str | None, caller: Caller, service: Service) -> list[str]:
     if upload is None:
         return []
     found = service.upload_of(caller, upload)
-    path = service.folders.of_upload(found.id, found.suffix)
+    path = service.folders.here(service.folders.of_upload(found.id, found.suffix))
     return list(service.pipeline(caller).home.reader.notices(path))
 
 

@@ -20,7 +20,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.provenance.ledger.output_queries import OutputFilter, PageOf
 from rag_audio.service.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.service.api.connections import JsonRoute
-from rag_audio.service.api.media import in_format, sound_response
+from rag_audio.service.api.media import in_format, take_response
 from rag_audio.service.api.problems import Problem, not_found
 from rag_audio.service.api.routes.generations import JobPath, MyJob
 from rag_audio.service.api.schemas import RevocationAsked
@@ -47,12 +47,13 @@ def _sound_of(
     if folder is None:
         raise not_found()
     number, file = int(output["output"]), folder / Path(str(output["file"])).name
-    if file.is_symlink() or not file.is_file():
+    if not service.folders.is_there(file):
         raise Problem(410, "gone", "the sound of this take is no longer kept")
     if format is not None:
         entry = service.home.ledger.find(number)
         if entry is None:
             raise not_found()
+        file = service.folders.here_with_manifest(file)
         file = in_format(service.home.signer, entry.record, file, format)
     return number, file
 
@@ -61,24 +62,27 @@ Sound = Annotated[tuple[int, Path], Depends(_sound_of)]
 
 
 @router.get("/generations/{id}/content", response_class=FileResponse, tags=["generations"])
-def content(id: JobPath, sound: Sound, take: Take = 1, format: Format = None) -> FileResponse:
+def content(
+    id: JobPath, sound: Sound, service: TheService, take: Take = 1, format: Format = None
+) -> Response:
     """The sound of a take, as it was made or in another format, with content credentials.
 
     An OGG cannot hold them: the header ``Link`` says where they are.
     """
     number, file = sound
     beside = None
-    if sidecar_of(file).is_file():
+    if service.folders.is_there(sidecar_of(file)):
         asked = f"take={take}" + ("" if format is None else f"&format={format}")
         beside = f"/v1/generations/{id}/credentials?{asked}"
-    return sound_response(file, f"rag-audio-{number}{file.suffix}", beside)
+    name = f"rag-audio-{number}{file.suffix}"
+    return take_response(service.folders, file, name, beside)
 
 
 @router.get("/generations/{id}/credentials", response_class=FileResponse, tags=["generations"])
-def credentials(sound: Sound) -> FileResponse:
+def credentials(sound: Sound, service: TheService) -> FileResponse:
     """The C2PA manifest of a take whose file cannot hold it; 404 where it is in the file."""
     number, file = sound
-    beside = sidecar_of(file)
+    beside = service.folders.here(sidecar_of(file))
     if not beside.is_file():
         said = "this file has no manifest beside it: its content credentials, if any, are in it"
         raise Problem(404, "not-found", said)

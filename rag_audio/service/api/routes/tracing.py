@@ -90,7 +90,8 @@ async def trace(
     found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
     if found is None:
         raise not_found()
-    path = service.folders.of_upload(found.id, found.suffix)
+    file = service.folders.of_upload(found.id, found.suffix)
+    path = await run_in_threadpool(service.folders.here, file)
     return await _traced(found, path, found.id, caller, service, report)
 
 

@@ -1,0 +1,118 @@
+"""Places of files: how they are named, what their local copies take, and what fails how."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.storage.blobs import FolderBlobs
+from rag_audio.storage.fsspec_blobs import open_store
+from tests.support.s3 import s3_away, s3_bucket, s3_server
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_server() as address, s3_bucket(address) as url:
+        yield url
+
+
+def test_a_folder_keeps_the_names_of_files(tmp_path: Path) -> None:
+    store = FolderBlobs(tmp_path)
+    store.put("masters/1.wav", b"RIFF")
+    assert (tmp_path / "masters" / "1.wav").read_bytes() == b"RIFF"
+    assert (tmp_path / "masters" / "1.wav").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "masters").stat().st_mode & 0o777 == 0o700
+    with store.local("masters/1.wav") as path:
+        assert path == tmp_path / "masters" / "1.wav"
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("s3://user:secret@bucket/x", "holds a user or a secret"),
+        ("nothing://bucket", "is no place for files"),
+        ("s3://", "names no bucket"),
+    ],
+)
+def test_what_is_no_place(tmp_path: Path, place: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        open_store(place, tmp_path, 1)
+    assert "secret@" not in caught.value.message
+
+
+def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: str) -> None:
+    store = open_store(f"{bucket}-none/x", tmp_path, 1)
+    for ask in (lambda: store.stat("a"), lambda: store.page(), lambda: store.put("a", b"")):
+        with pytest.raises(ConfigError, match="there is no bucket"):
+            ask()
+
+
+def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
+    pytest.importorskip("s3fs")
+    with s3_away():
+        store = open_store("s3://bucket/x", tmp_path, 1)
+        with pytest.raises(BackendUnavailable, match="s3://bucket/x cannot be used") as caught:
+            store.put("a", b"")
+    assert "127.0.0.1" not in caught.value.public
+
+
+def test_a_copy_is_fetched_once_while_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"memory://{uuid.uuid4().hex}", tmp_path / "copies", 250)
+    system, fetched = store._system, []  # type: ignore[attr-defined]
+    real = type(system).get_file
+    monkeypatch.setattr(
+        type(system), "get_file", lambda *a, **k: (fetched.append(a[1]), real(*a, **k))[1]
+    )
+    for name in "abc":
+        store.put(name, bytes(100))
+
+    def use(name: str) -> None:
+        with store.local(name) as path:
+            assert path.stat().st_size == 100
+
+    for name in "aabab":
+        use(name)
+    assert len(fetched) == 2
+    with store.local("a") as held:
+        use("c")  # One of the others has to go.
+        use("b")
+        assert held.read_bytes() == bytes(100)
+    assert sum(file.stat().st_size for file in (tmp_path / "copies").iterdir()) <= 250
+    assert not list((tmp_path / "copies").glob("use-*"))
+
+
+def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
+    import os
+
+    copies = tmp_path / "copies"
+    left = copies / "use-killed"
+    left.mkdir(parents=True)
+    (left / "lock").touch()
+    os.utime(left, (1, 1))
+    store = open_store(f"memory://{uuid.uuid4().hex}", copies, 1000)
+    store.put("a", b"1")
+    with store.local("a"):
+        assert not left.exists()
+
+
+def test_a_range_asks_for_no_more_than_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"memory://{uuid.uuid4().hex}", tmp_path, 1)
+    store.put("a", bytes(1000))
+    system, asked = store._system, []  # type: ignore[attr-defined]
+    real = type(system).cat_file
+    monkeypatch.setattr(
+        type(system),
+        "cat_file",
+        lambda self, path, start, end: (asked.append(end - start), real(self, path, start, end))[1],
+    )
+    with store.open("a", 100, 50) as file:
+        file.read()
+    assert sum(asked) == 50
