@@ -418,6 +418,32 @@ class Home:
             remove_index(folder, partial(is_served, folder))
 
     @_Part
+    def keys(self) -> Path:
+        """The folder of the keys, with those in it that settings hold.
+
+        Raises:
+            ConfigError: one of those is no key, or another than the folder has.
+        """
+        from rag_audio.provenance.credentials.given_keys import put_given_keys
+
+        folder = self.settings.keys
+        if folder.parent == self.settings.home:
+            folder = self.folder / folder.name
+        put_given_keys(folder, self.settings)
+        return folder
+
+    def require_keys(self) -> None:
+        """Refuse to work with another watermark or ledger key than the database's; the watermark
+        key is made where neither the database nor the home has one.
+
+        Raises:
+            ConfigError: a key is another one, or the watermark key is missing.
+        """
+        from rag_audio.provenance.credentials.watermark_keys import require_keys
+
+        require_keys(self.database, self.keys)
+
+    @_Part
     def database(self) -> Engine:
         from rag_audio.storage.database import connect, limits_of, sqlite_url
         from rag_audio.storage.migrations import refuse_foreign
@@ -448,7 +474,7 @@ class Home:
         def is_used(number: int) -> bool:
             return self.files.stat(master_key(number)) is not None
 
-        return SqlLedger(self.database, self.folder / "keys" / "ledger.key", is_used)
+        return SqlLedger(self.database, self.keys / "ledger.key", is_used)
 
     @_Part
     def fingerprints(self) -> SqlFingerprints:
@@ -467,7 +493,7 @@ class Home:
         from rag_audio.provenance.credentials.watermark_keys import watermark_keys
         from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 
-        keys = watermark_keys(self.database, self.folder / "keys")
+        keys = watermark_keys(self.database, self.keys)
         if self.settings.watermarker != SPREAD_SPECTRUM:
             plugin = plugins.require("watermarker", self.settings.watermarker, SPREAD_SPECTRUM)
             made: Watermarker = plugin.make(key=keys[0], retired=keys[1])
@@ -481,7 +507,7 @@ class Home:
         if self.settings.signing == "off":
             return NoSigner()
         return open_signer(
-            self.folder / "keys",
+            self.keys,
             chain=self.settings.signing_chain,
             key=self.settings.signing_key,
             timestamp_url=self.settings.timestamp_url,
@@ -507,7 +533,7 @@ class Home:
         # Who signs nothing has no root of its own to add.
         own = self.signer.anchors if "signer" in {*self.made, *self.whole.made} else ""
         given = [own] if own else []
-        return anchors(self.folder / "keys", [path for path in named if path is not None], given)
+        return anchors(self.keys, [path for path in named if path is not None], given)
 
     @_Part
     def soundfont(self) -> Path:

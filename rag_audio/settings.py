@@ -74,6 +74,12 @@ class Settings(BaseSettings):
             ``music=/mnt/music;samples=/srv/samples``.
         masters_keep_days: days after which unmarked masters are removed; unset: they stay.
         files_cache_mb: MiB of local copies of files at a URL.
+        keys_folder: holds the keys in place of ``home/keys``, such as a secret that is mounted on
+            every machine; it may be read-only once all keys are there.
+        watermark_key, ledger_key, webhook_key: 32 bytes in base64, where a machine gets its keys
+            as variables: they are put into the folder of keys where it has none.
+            ``watermark_key`` may have retired keys behind the one in use, newest first, divided
+            by commas.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
         index: ``embedded`` (or the server at ``qdrant_url``), or the name of a plugin.
         embedder, model: directory, name of a plugin, or hub id; unset: the embedded checkpoints.
@@ -120,6 +126,10 @@ class Settings(BaseSettings):
     library_roots: str = ""
     masters_keep_days: int | None = Field(default=None, ge=1)
     files_cache_mb: int = Field(default=4096, ge=1)
+    keys_folder: Path | None = None
+    watermark_key: SecretStr | None = None
+    ledger_key: SecretStr | None = None
+    webhook_key: SecretStr | None = None
     territory: str | None = None
     index: str = EMBEDDED
     embedder: str | None = None
@@ -166,6 +176,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("signing_chain", "signing_key", "trust_anchors", "policy", "security_log", "ffmpeg"),
+        *("keys_folder", "watermark_key", "ledger_key", "webhook_key"),
         mode="before",
     )
     @classmethod
@@ -216,6 +227,16 @@ class Settings(BaseSettings):
         if value and not value.lower().startswith(("http://", "https://")):
             raise ValueError(f"{value!r} is not an http:// or https:// address")
         return value or None
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the keys."""
+        return self.keys_folder or self.home / "keys"
+
+    @field_validator("keys_folder")
+    @classmethod
+    def _keys_are_absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
     @field_validator("home")
     @classmethod

@@ -192,12 +192,14 @@ def _of_keys(settings: Settings, database: Engine | None) -> Iterator[str]:
     """A line for each key that the archived database knows, and that is not in the archive."""
     from rag_audio.provenance.credentials.watermark_keys import key_notes
 
+    if settings.keys_folder is not None:
+        yield f"the keys are in {settings.keys_folder} and not in the archive: keep a copy of them"
     if database is not None:
-        yield from key_notes(database, settings.home / "keys")
+        yield from key_notes(database, settings.keys)
     elif (settings.home / "ledger.db").is_file():
         own = connect(sqlite_url(settings.home / "ledger.db"))
         try:
-            yield from key_notes(own, settings.home / "keys")
+            yield from key_notes(own, settings.keys)
         finally:
             own.dispose()
 

@@ -30,7 +30,7 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
     if context.invoked_subcommand is not None:
         return
     with open_home(home) as opened:
-        folder = opened.settings.home / "keys"
+        folder = opened.settings.keys
         found = signing_keys.list_keys(folder)
         signer = _signer(opened.settings)
         states, problems = _by_database(opened, folder)
@@ -71,7 +71,7 @@ def lost(
 ) -> None:
     """Stop asking for the database's key, of which no copy is left; its marks stay unread."""
     with open_home(home) as opened:
-        print_ = declare_lost(opened.database, purpose, opened.folder / "keys")
+        print_ = declare_lost(opened.database, purpose, opened.keys)
     tell(
         {"purpose": purpose, "fingerprint": print_, "state": "lost"},
         as_json,
@@ -88,7 +88,7 @@ def import_chain(
 ) -> None:
     """Sign outputs with this certificate and key from now on."""
     with open_home(home) as opened:
-        identity = signing_keys.import_chain(opened.folder / "keys", chain, key)
+        identity = signing_keys.import_chain(opened.keys, chain, key)
     document = {
         "subject": identity.subject,
         "fingerprint": identity.fingerprint,
@@ -111,7 +111,7 @@ def export_root(
 ) -> None:
     """Write the public certificates that others need to trust this home's signatures."""
     with open_home(home) as opened:
-        known = signing_keys.anchors(opened.settings.home / "keys")
+        known = signing_keys.anchors(opened.settings.keys)
     if not known:
         raise InvalidInput(
             f"there is no signing key in {opened.settings.home / 'keys'}",
@@ -223,7 +223,7 @@ def webhook_secret(
         known = {key.id for key in access.keys()}  # noqa: SIM118 - it is no dictionary
         if id_ and id_ not in known:
             raise InvalidInput(f"there is no key {id_!r}", hint="rag-audio keys api")
-        secrets = WebhookSecrets(database, opened.folder)
+        secrets = WebhookSecrets(database, opened.keys)
         found = secrets.rotate(id_, overlap_hours * 3600.0) if rotate else secrets.of(id_)
     if as_json:
         earlier = [_moment(one.valid_until) for one in found[1:]]
@@ -251,7 +251,7 @@ def _moment(seconds: float | None) -> str:
 
 def _signer(settings: Any) -> dict[str, Any]:
     """Which key signs the next output, as far as it can be said without making one."""
-    folder = settings.home / "keys"
+    folder = settings.keys
     if settings.signing == "off":
         return {"source": "off", "is": "nobody (RAG_AUDIO_SIGNING=off)"}
     if settings.signing_chain is not None and settings.signing_key is not None:

@@ -280,7 +280,7 @@ def _keys(opened: OpenedHome) -> str:
     from rag_audio.provenance.credentials.watermark_keys import key_notes
 
     name = opened.watermarker.name
-    problems = key_notes(opened.database, opened.folder / "keys")
+    problems = key_notes(opened.database, opened.keys)
     if problems:
         raise InvalidInput("; ".join(problems), hint="copy it from the home that made it")
     return name

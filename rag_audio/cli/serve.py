@@ -34,6 +34,7 @@ def serve(
 
     settings = read_serve_settings()
     with open_workspace(home) as workspace:
+        workspace.home.require_keys()
         err.print(f"http://{host}:{port}/   stop with Ctrl+C")
         run(workspace, settings, host, port, workers)
 
@@ -61,6 +62,7 @@ def worker(home: Home = None) -> None:
     settings = read_serve_settings()
     stop = threading.Event()
     with open_home(home) as opened, _stopped_by_signals(stop):
+        opened.require_keys()
         jobs = SqlJobs(opened.database, lease_s=settings.lease_s, attempts=settings.attempts)
         runner = Runner(opened, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C")

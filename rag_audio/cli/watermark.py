@@ -126,7 +126,7 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
     from rag_audio.provenance.credentials.watermark_keys import rotate_watermark
 
     with open_home(home) as opened:
-        key = opened.folder / "keys" / "watermark.key"
+        key = opened.keys / "watermark.key"
         kept = rotate_watermark(opened.database, key.parent)
     tell(
         {"key": str(key), "retired": str(kept)},

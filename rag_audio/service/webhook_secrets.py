@@ -60,11 +60,11 @@ class WebhookSecrets:
 
     Args:
         engine: the ledger's own.
-        home: its root key is made on first use.
+        keys: the home's folder of keys; the root key is made in it on first use.
     """
 
-    def __init__(self, engine: Engine, home: Path) -> None:
-        self._engine, self._keys = engine, home / "keys"
+    def __init__(self, engine: Engine, keys: Path) -> None:
+        self._engine, self._keys = engine, keys
         migrate(engine)
 
     def of(self, owner: str) -> tuple[WebhookSecret, ...]:

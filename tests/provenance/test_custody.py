@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import shutil
@@ -12,20 +13,25 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from rag_audio.cli.app import run
 from rag_audio.errors import ConfigError, InvalidInput
+from rag_audio.home import open_home
+from rag_audio.provenance.credentials.given_keys import put_given_keys
 from rag_audio.provenance.credentials.watermark_keys import (
     declare_lost,
     key_notes,
     load_or_create,
+    require_keys,
     rotate,
     rotate_watermark,
     states_of,
     watermark_keys,
 )
 from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.settings import Settings
 from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record
 
@@ -244,3 +250,88 @@ def test_the_commands_say_in_one_line_which_key_is_wanted(
     assert "is missing from keys/" in str(said("backup", archive, "--home", one)["warnings"])
     (tmp_path / "one" / "keys" / "watermark.key").unlink()
     assert said("keys", "lost", "watermark", "--home", one)["state"] == "lost"
+
+
+def encoded(*keys: bytes) -> str:
+    return ",".join(base64.b64encode(key).decode() for key in keys)
+
+
+def test_a_machine_with_another_key_is_refused_at_its_start(engine: Engine, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    require_keys(engine, one)
+    SqlLedger(engine, one / "ledger.key").checkpoint()
+    with pytest.raises(ConfigError, match=r"the database's watermark key is .* is not there"):
+        require_keys(engine, two)
+    assert not two.exists()
+    two.mkdir()
+    shutil.copy(one / "watermark.key", two)
+    require_keys(engine, two)  # Its ledger key is asked for when it signs.
+    (two / "ledger.key").write_bytes(secrets.token_bytes(32))
+    with pytest.raises(ConfigError, match=r"the database's ledger key is .* holds"):
+        require_keys(engine, two)
+    require_keys(engine, one)
+
+
+def test_keys_from_settings_make_a_machine_one_of_the_others(
+    engine: Engine, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    require_keys(engine, one)
+    rotate_watermark(engine, one)
+    rotate_watermark(engine, one)
+    ledger = SqlLedger(engine, one / "ledger.key")
+    note = ledger.checkpoint()
+    marks = watermark_keys(engine, one)
+    said = Settings(
+        home=tmp_path,
+        watermark_key=SecretStr(encoded(marks[0], *marks[1])),
+        ledger_key=SecretStr(encoded((one / "ledger.key").read_bytes())),
+        webhook_key=SecretStr(encoded(b"w" * 32)),
+    )
+    for _ in range(2):
+        put_given_keys(two, said)
+    require_keys(engine, two)
+    assert watermark_keys(engine, two) == marks
+    other = SqlLedger(engine, two / "ledger.key")
+    assert (other.checkpoint(), other.verify()) == (note, [])
+    assert (two / "webhook-secrets.key").read_bytes() == b"w" * 32
+    assert (two / "watermark.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["watermark_key", "ledger_key", "webhook_key"])
+def test_a_key_that_cannot_be_used_is_one_line_without_it(tmp_path: Path, name: str) -> None:
+    variable = f"RAG_AUDIO_{name.upper()}"
+
+    def with_key(text: str) -> Settings:
+        return Settings.model_validate({"home": tmp_path, name: text})
+
+    for text in ("c2hvcnQ=", "no base64!", encoded(b"k" * 32)[:-4]):
+        with pytest.raises(ConfigError, match=f"{variable} is not 32 bytes in base64") as refused:
+            put_given_keys(tmp_path / "keys", with_key(text))
+        assert text not in refused.value.message
+    put_given_keys(tmp_path / "keys", with_key(encoded(b"a" * 32)))
+    with pytest.raises(ConfigError, match=f"{variable} holds the key .* holds") as refused:
+        put_given_keys(tmp_path / "keys", with_key(encoded(b"b" * 32)))
+    assert "\n" not in refused.value.message
+
+
+def test_a_folder_of_keys_may_be_elsewhere_and_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAG_AUDIO_DATABASE_URL", sqlite_url(tmp_path / "shared.db"))
+    secret, home = tmp_path / "secret", tmp_path / "home"
+    monkeypatch.setenv("RAG_AUDIO_KEYS_FOLDER", str(secret))
+    load_or_create(secret / "watermark.key")
+    with open_home(home) as opened:
+        opened.require_keys()
+        assert opened.keys == secret
+        opened.ledger.checkpoint()
+    assert {file.name for file in secret.iterdir()} >= {"watermark.key", "ledger.key"}
+    assert not (home / "keys").exists()
+    monkeypatch.delenv("RAG_AUDIO_KEYS_FOLDER")
+    load_or_create(tmp_path / "third" / "keys" / "watermark.key")
+    for command in ("worker", "serve"):
+        assert run([command, "--home", str(tmp_path / "third")]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert said[0].startswith("rag-audio: the database's watermark key is ")
+        assert "RAG_AUDIO_KEYS_FOLDER" in said[1]

@@ -94,19 +94,19 @@ def test_an_overlap_has_a_range(tmp_path: Path, overlap_s: float) -> None:
 
 def test_neither_the_database_nor_the_home_alone_gives_a_secret_away(tmp_path: Path) -> None:
     engine = connect(sqlite_url(tmp_path / "ledger.db"))
-    secrets = WebhookSecrets(engine, tmp_path / "home")
+    secrets = WebhookSecrets(engine, tmp_path / "home" / "keys")
     known = [one.text for one in secrets.rotate("aa", 60)]
     with reading(engine) as db:
         rows = db.execute(select(webhook_secrets)).all()
     assert rows and not any(one in repr(rows) for one in known)
     (tmp_path / "copy").mkdir()
-    assert not set(texts(WebhookSecrets(engine, tmp_path / "copy"), "aa")) & set(known)
-    other = WebhookSecrets(connect(sqlite_url(tmp_path / "other.db")), tmp_path / "home")
+    assert not set(texts(WebhookSecrets(engine, tmp_path / "copy" / "keys"), "aa")) & set(known)
+    other = WebhookSecrets(connect(sqlite_url(tmp_path / "other.db")), tmp_path / "home" / "keys")
     assert known[0] not in texts(other, "aa"), "the nonce is in the database alone"
     file = tmp_path / "home" / "keys" / "webhook-secrets.key"
     assert file.stat().st_mode & 0o777 == 0o600
     shutil.copy(file, tmp_path / "copy" / "keys" / "webhook-secrets.key")
-    assert texts(WebhookSecrets(engine, tmp_path / "copy"), "aa") == known
+    assert texts(WebhookSecrets(engine, tmp_path / "copy" / "keys"), "aa") == known
 
 
 def test_the_secret_of_the_home_gives_no_other_away(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_secret_of_the_home_gives_no_other_away(tmp_path: Path) -> None:
     for home in ("one", "two"):
         (tmp_path / home / "keys").mkdir(parents=True)
         (tmp_path / home / "keys" / "webhook.key").write_text("the same")
-    one, two = (WebhookSecrets(engine, tmp_path / home) for home in ("one", "two"))
+    one, two = (WebhookSecrets(engine, tmp_path / home / "keys") for home in ("one", "two"))
     assert texts(one, "aa") != texts(two, "aa")
     assert one.of_home() == "the same"
     with pytest.raises(ConfigError, match=r"webhook\.key"):
@@ -123,7 +123,7 @@ def test_the_secret_of_the_home_gives_no_other_away(tmp_path: Path) -> None:
 
 
 def test_a_damaged_root_is_one_clear_line(tmp_path: Path) -> None:
-    secrets = WebhookSecrets(connect(sqlite_url(tmp_path / "ledger.db")), tmp_path)
+    secrets = WebhookSecrets(connect(sqlite_url(tmp_path / "ledger.db")), tmp_path / "keys")
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "webhook-secrets.key").write_bytes(b"short")
     with pytest.raises(BackendUnavailable, match="5 bytes, not 32"):

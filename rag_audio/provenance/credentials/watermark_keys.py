@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.provenance.ledger import key_register
-from rag_audio.provenance.ledger.key_register import FILES, IN_USE, LOST, RETIRED, WATERMARK
+from rag_audio.provenance.ledger.key_register import FILES, IN_USE, LEDGER, LOST, RETIRED, WATERMARK
 from rag_audio.storage.database import reading, writing
 from rag_audio.storage.files import create_once, write_bytes
 from rag_audio.storage.migrations import migrate
@@ -46,6 +46,24 @@ def watermark_keys(engine: Engine, folder: Path) -> tuple[bytes, tuple[bytes, ..
         with writing(engine, _LOCK) as db:
             _settle(db, folder)
     return load_or_create(path), retired(path)
+
+
+def require_keys(engine: Engine, folder: Path) -> None:
+    """Refuse to work with keys that are not the database's, before anything is made with them.
+
+    As :func:`watermark_keys`; and a ledger key that is there must be the database's, where it knows
+    one. One that is missing is asked for when a checkpoint is to be signed.
+
+    Raises:
+        ConfigError: the watermark key is missing or another one, or the ledger key is another one.
+    """
+    watermark_keys(engine, folder)
+    path = folder / FILES[LEDGER]
+    own = key_register.files_of(folder, LEDGER).get(path.name)
+    with reading(engine) as db:
+        wanted = key_register.key_in_use(db, LEDGER)
+    if None not in (own, wanted) and own != wanted:
+        raise key_register.refused(LEDGER, str(wanted), path, own)
 
 
 def rotate_watermark(engine: Engine, folder: Path) -> Path:

@@ -206,7 +206,8 @@ def refused(purpose: str, wanted: str, path: Path, has: str | None) -> ConfigErr
     files = f"keys/{FILES[purpose]}{'*' if purpose == WATERMARK else ''}"
     return ConfigError(
         f"the database's {purpose} key is {short(wanted)}, and {path} {lacks}",
-        hint=f"copy {files} from the home that made it, or from its backup; where no copy is left: "
+        hint=f"copy {files} from the home that made it, or from its backup, or name the folder "
+        "that has it with RAG_AUDIO_KEYS_FOLDER; where no copy is left: "
         f"rag-audio keys lost {purpose}",
     )
 

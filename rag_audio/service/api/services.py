@@ -179,7 +179,7 @@ class Service:
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.owners = SqlOwners(database)
-        self.webhook_secrets = WebhookSecrets(database, home.folder)
+        self.webhook_secrets = WebhookSecrets(database, home.keys)
         self.webhook_hosts = settings.listed_webhooks()
         self.lookups = Lookups(self.webhook_hosts)
         self._home_secret = self.webhook_secrets.of_home() if settings.webhook_home_secret else None
