@@ -301,7 +301,8 @@ class _Run:
         batch, self._batch, self._windows = self._batch, {}, 0
         if not batch:
             return
-        made = embedded(self.task.embedder, batch)
+        lengths = {key: (stem.duration_s, sound) for key, (stem, sound) in batch.items()}
+        made = embedded(self.task.embedder, lengths)
         new: list[IndexedSegment] = []
         for key, (stem, sound) in batch.items():
             where = windows(stem.duration_s, self.task.embedder.window_s)

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from rag_audio.errors import InvalidInput
-from rag_audio.pipeline.home_files import MASTERS, NAME, NAME_1, BadArchive, Filed, Listing
+from rag_audio.home import MASTERS
+from rag_audio.pipeline.home_files import NAME, NAME_1, BadArchive, Filed, Listing
 
 LASTING = (f"{MASTERS}/", "outputs/")
 """Beginnings of the names of files that are never changed."""
