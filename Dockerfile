@@ -31,7 +31,7 @@ FROM base AS cuda
 COPY constraints.txt ./
 COPY --from=build /app/dist/*.whl /tmp/
 RUN python -m venv /opt/rag && /opt/rag/bin/pip install -c constraints.txt \
-    "$(ls /tmp/*.whl)[serve,postgres]" && rm /tmp/*.whl
+    "$(ls /tmp/*.whl)[serve,postgres,s3]" && rm /tmp/*.whl
 ENV PATH=/opt/rag/bin:$PATH RAG_AUDIO_HOME=/home/rag/home RAG_AUDIO_DEVICE=cuda
 USER rag
 VOLUME /home/rag
@@ -49,7 +49,7 @@ COPY --from=build /app/dist/*.whl /tmp/
 RUN python -m venv /opt/rag \
     && grep -E '^torch==' constraints.txt > /tmp/torch.txt \
     && /opt/rag/bin/pip install --index-url https://download.pytorch.org/whl/cpu -r /tmp/torch.txt \
-    && /opt/rag/bin/pip install -c constraints.txt "$(ls /tmp/*.whl)[serve,postgres]" \
+    && /opt/rag/bin/pip install -c constraints.txt "$(ls /tmp/*.whl)[serve,postgres,s3]" \
     && rm /tmp/*.whl /tmp/torch.txt
 ENV PATH=/opt/rag/bin:$PATH RAG_AUDIO_HOME=/home/rag/home RAG_AUDIO_DEVICE=cpu
 USER rag

@@ -270,7 +270,7 @@ class Home:
         from rag_audio.storage.fsspec_blobs import open_store
 
         said = self.settings
-        copies = self.settings.home / COPIES, said.files_cache_mb << 20
+        copies = self.folder / COPIES, said.files_cache_mb << 20
         return open_store(said.files or str(self.folder), *copies)
 
     @_Part

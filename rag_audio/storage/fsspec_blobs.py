@@ -51,9 +51,9 @@ def open_store(place: str, copies: Path, copies_bytes: int) -> BlobStore:
             f"a URL of files ({scheme}://…) holds a user or a secret",
             hint="leave them to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, a profile or a role",
         )
-    import fsspec
-
     try:
+        import fsspec
+
         system, root = fsspec.core.url_to_fs(
             place, use_listings_cache=False, skip_instance_cache=True
         )

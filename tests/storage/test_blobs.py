@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.errors import BackendUnavailable, ConfigError, MissingExtra
 from rag_audio.storage.blobs import FolderBlobs
 from rag_audio.storage.fsspec_blobs import open_store
 from tests.support.s3 import s3_away, s3_bucket, s3_server
@@ -28,6 +30,16 @@ def test_a_folder_keeps_the_names_of_files(tmp_path: Path) -> None:
     assert (tmp_path / "masters").stat().st_mode & 0o777 == 0o700
     with store.local("masters/1.wav") as path:
         assert path == tmp_path / "masters" / "1.wav"
+
+
+def test_only_a_url_needs_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fsspec", "s3fs"):
+        monkeypatch.setitem(sys.modules, name, None)
+        open_store(str(tmp_path), tmp_path, 1).put("a", b"1")
+        with pytest.raises(MissingExtra) as caught:
+            open_store("s3://bucket/x", tmp_path, 1)
+        assert "rag-audio[s3]" in caught.value.hint
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
@@ -88,8 +100,6 @@ def test_a_copy_is_fetched_once_while_there_is_room(
 
 
 def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
-    import os
-
     copies = tmp_path / "copies"
     left = copies / "use-killed"
     left.mkdir(parents=True)

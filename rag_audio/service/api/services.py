@@ -254,8 +254,11 @@ class Service:
             self._stop.wait(TIDY_S)
 
     def _remove_old_masters(self) -> None:
+        if self.home.settings.masters_keep_days is None:
+            return
         in_use = outputs_in_use(self.home.database)
-        if self.home.settings.masters_keep_days is None or in_use is None:
+        if in_use is None:
+            log.warning("old masters stay: an edit waits that does not say what it begins with")
             return
         found = masters_kept(self.home, in_use, remove=True, stop_asked=self._stop.is_set)
         log.info("masters", kept=found.kept, removed=found.removed, in_use=found.in_use)
