@@ -65,10 +65,12 @@ class Question:
     Attributes:
         hashes: ``[H]`` different ones, ascending.
         steps: ``[H]``, 0…5: of the landmark that is nearest to it.
+        plain: it is asked about as it is, which needs fewer answers.
     """
 
     hashes: Numbers
     steps: Numbers
+    plain: bool = False
 
 
 Sharing = Callable[[Question], Postings]
@@ -104,7 +106,7 @@ def _candidates(
     different, where = np.unique(hashes, return_inverse=True)
     steps = np.full(different.size, 5)
     np.minimum.at(steps, where, np.concatenate([moved for _, _, moved in probes]))
-    found = sharing(Question(different, steps))
+    found = sharing(Question(different, steps, grid is PLAIN))
     best: dict[int, OutputCandidate] = {}
     at = 0
     for triples, (some, owners, _) in zip(asked, probes, strict=True):
