@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from rag_audio.cli.app import run
 from rag_audio.errors import InvalidInput
 from rag_audio.provenance.ledger import audit, audit_pages
 from rag_audio.provenance.ledger.audit_tables import CHECKS
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.provenance.ledger.verification import LOG, VerifyFrom
+from rag_audio.provenance.ledger.verification import LOG, PROGRESS, VerifyFrom
 from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record, source
 from tests.support.tampering import tampering
@@ -194,3 +196,32 @@ def test_a_start_that_cannot_be_used_is_told(home: Path) -> None:
     change(home, "DELETE FROM ledger_checkpoints")
     with pytest.raises(InvalidInput, match="no checkpoint"):
         ledger.verification(start=VerifyFrom(last_checkpoint=True))
+
+
+def test_the_command_starts_at_a_checkpoint_or_goes_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def verified(*words: str, code: int = 0) -> dict[str, Any]:
+        assert run(["ledger", "verify", "--home", str(home), "--json", *words]) == code
+        return dict(json.loads(capsys.readouterr().out))
+
+    ledger = opened(home)
+    (home / "note").write_text(ledger.checkpoint())
+    size = ledger.size()
+    for _ in range(PAGE):
+        add(ledger)
+    for start in ("last", str(home / "note")):
+        said = verified("--from-checkpoint", start)
+        assert (said["ok"], said["from"], said["resumed"]) == (True, size, None)
+    with pytest.raises(Interrupted):
+        ledger.verification(
+            start=VerifyFrom(progress=home / PROGRESS, save_every_s=0.0),
+            on_page=stop_at("licenses", 3 * PAGE),
+        )
+    said = verified("--resume")
+    assert (said["ok"], said["from"], said["resumed"]) == (True, 0, size + PAGE)
+    assert "no interrupted verification" in verified("--resume", code=2)["error"]["message"]
+    both = verified("--resume", "--from-checkpoint", "last", code=2)
+    assert "not both" in both["error"]["message"]
+    change(home, "DELETE FROM ledger_hashes WHERE seq = ?", size + 1)
+    assert verified("--from-checkpoint", "last", code=1)["faults"][0]["seq"] == size + 1

@@ -28,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 
 from rag_audio.domain.record import Fault
-from rag_audio.errors import ConfigError, InvalidInput
+from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
 from rag_audio.provenance.ledger.audit import LogCheck, checkpoint_faults
 from rag_audio.provenance.ledger.audit_pages import OF_CELLS, PagedCheck, checked
 from rag_audio.provenance.ledger.audit_schema import schema_faults
@@ -134,8 +134,8 @@ class Verifier:
         """Check everything.
 
         Raises:
-            BackendUnavailable: the database cannot be reached any more.
-            OSError: the progress cannot be saved.
+            BackendUnavailable: the database cannot be reached any more, or how far it came cannot
+                be saved.
         """
         report = self._report
         with database_errors(self._engine):
@@ -273,7 +273,13 @@ class Verifier:
         # What was numbered past the log may have any type.
         plain = json.loads(json.dumps(document, default=str))
         said = {**plain, "mac": _mac(self._mac_key, plain)}
-        write_bytes(progress, json.dumps(said).encode())
+        try:
+            write_bytes(progress, json.dumps(said).encode())
+        except OSError as error:
+            raise BackendUnavailable(
+                f"{progress} cannot be written: {error.strerror}",
+                hint="it says how far the verification came; free some space, or check permissions",
+            ) from error
 
     def _resumed(self) -> Frontier:
         said = self._read_progress()
