@@ -192,9 +192,9 @@ class Timed:
     def __init__(self, spaces: EdgeSpaces) -> None:
         self._spaces, self.switched_s = spaces, 0.0
 
-    def switch(self, space: str, embedder: str | None = None) -> None:
+    def switch(self, space: str, embedder: str | None = None, before: str | None = None) -> None:
         began = time.perf_counter()
-        self._spaces.switch(space, embedder)
+        self._spaces.switch(space, embedder, before)
         self.switched_s = time.perf_counter() - began
 
 

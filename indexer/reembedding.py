@@ -124,14 +124,19 @@ class Reembedding:
         return run.report(began)
 
     def switch(
-        self, spaces: IndexSpaces, source: str | None = None, *, incomplete: bool = False
+        self,
+        spaces: IndexSpaces,
+        source: str | None = None,
+        before: str | None = None,
+        *,
+        incomplete: bool = False,
     ) -> ReembeddingReport:
         """Bring over what came since, and let searches use the new space.
 
         All libraries are held meanwhile, so that nobody indexes; searches go on.
 
         Args:
-            source: names the embedder; it is kept with the space.
+            source: names the embedder; it is kept with the space. before: that of the old space.
             incomplete: switch although stems could not be embedded.
 
         Raises:
@@ -151,7 +156,7 @@ class Reembedding:
                     "or let --incomplete leave them out",
                 )
             run.sweep()
-            spaces.switch(self.new.space, source)
+            spaces.switch(self.new.space, source, before)
             run.notices += move_rows(self.catalogue, libraries, self.old.space, self.new.space)
         return run.report(began, switched=True)
 

@@ -409,12 +409,13 @@ class IndexSpaces(Protocol):
         """The index of a space, made beside the one in use where it is missing."""
         ...
 
-    def switch(self, space: str, embedder: str | None = None) -> None:
+    def switch(self, space: str, embedder: str | None = None, before: str | None = None) -> None:
         """Let a space be the one in use, in one step; the one before stays, to switch back to.
 
         Args:
             embedder: directory, plugin or hub id of what embeds into it, kept with the space;
                 None: it stays as it is.
+            before: the same of the space that was in use.
         """
         ...
 

@@ -164,7 +164,9 @@ class Workspace(AbstractContextManager["Workspace"]):
             )
             report = task.fill()
             if switch:
-                report = report.then(task.switch(spaces, source, incomplete=incomplete))
+                set_ = self.settings.embedder
+                before = _place_of(set_) if set_ else None
+                report = report.then(task.switch(spaces, source, before, incomplete=incomplete))
         finally:
             new.close()
         return report

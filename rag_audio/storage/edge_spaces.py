@@ -85,21 +85,22 @@ class EdgeSpaces:
         folder = self._find(space) or self._root / SPACES / _folder_name(space)
         return SharedIndex(folder, space=space, dimension=dimension, beside=True)
 
-    def switch(self, space: str, embedder: str | None = None) -> None:
+    def switch(self, space: str, embedder: str | None = None, before: str | None = None) -> None:
         """Let a space be the one in use, in one step; the one before stays, to switch back to.
 
         Args:
             embedder: what embeds into it, kept with the space; None: it stays as it is.
+            before: the same of the space that was in use.
 
         Raises:
             InvalidInput: there is no such space.
         """
-        folder, before = self._named(space), folder_in_use(self._root)
+        folder, left = self._named(space), folder_in_use(self._root)
         embedders = _named(self._root)["embedders"]
-        if embedder is not None:
-            embedders = {**embedders, self._name(folder): embedder}
-        if folder != before:
-            self._write(folder, before, embedders)
+        said = {self._name(folder): embedder, self._name(left): before}
+        if folder != left:
+            told = {name: one for name, one in said.items() if one is not None}
+            self._write(folder, left, {**embedders, **told})
 
     def remove(self, space: str) -> None:
         """Delete a space that is not in use.

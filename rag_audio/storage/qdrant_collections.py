@@ -100,17 +100,19 @@ class Collections:
         self.add_indexes(name)
         return name
 
-    def use(self, collection: str, embedder: str | None = None) -> None:
+    def use(self, collection: str, embedder: str | None = None, before: str | None = None) -> None:
         """Let the alias name a collection, and what it named before be the previous one: in one
         call, which no search can see half of.
 
         Args:
             embedder: what embeds into it, kept with the collection; None: it stays as it is.
+            before: the same of the collection that was in use.
         """
-        if embedder is not None:
-            update = partial(self.call.client.update_collection, timeout=self.call.timeout_s)
-            self.call(partial(update, collection, metadata={"embedder": embedder}))
         current, plain = self.current(), self._is_plain()
+        for name, said in ((collection, embedder), (current, before)):
+            if name is not None and said is not None:
+                update = partial(self.call.client.update_collection, timeout=self.call.timeout_s)
+                self.call(partial(update, name, metadata={"embedder": said}))
         actions = [_create_alias(self._alias(plain=plain), collection)]
         if current is not None and current != collection:
             actions.append(_create_alias(f"{self.name}--previous", current))

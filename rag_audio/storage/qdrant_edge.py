@@ -365,8 +365,11 @@ class EdgeIndex(QdrantIndex):
         """Load the shard; a new one appears under its name only when it is complete."""
         shard_path, before = self._path / "shard", self._path / _BEFORE
         try:
-            if before.exists() and not shard_path.exists():
-                before.replace(shard_path)  # It ended between two steps of adopt.
+            if before.exists():  # A process ended between two steps of adopt.
+                if shard_path.exists():
+                    shutil.rmtree(before)
+                else:
+                    before.replace(shard_path)
             if not shard_path.exists():
                 _check_room(self._path, _NEW_MB)
                 new = self._path / "shard.new"

@@ -326,16 +326,17 @@ class ServerSpaces:
         """
         return ServerIndex(space=space, dimension=dimension, beside=True, **self._said)
 
-    def switch(self, space: str, embedder: str | None = None) -> None:
+    def switch(self, space: str, embedder: str | None = None, before: str | None = None) -> None:
         """Let a space be the one in use, in one call; the one before stays, to switch back to.
 
         Args:
             embedder: what embeds into it, kept with the collection; None: it stays as it is.
+            before: the same of the space that was in use.
 
         Raises:
             InvalidInput: no collection holds it.
         """
-        self._collections.use(self._collections.named(space), embedder)
+        self._collections.use(self._collections.named(space), embedder, before)
 
     def remove(self, space: str) -> None:
         """Delete a space that is not in use.

@@ -88,6 +88,9 @@ def test_an_embedder_that_is_set_keeps_its_word_and_that_is_said(
         assert home.embedder.space == "fake-2"
     with Home(Settings(home=place / "home", embedder="fake-1")) as home:
         assert (home.index.space, home.index.count()) == ("fake-1", 3)
+    assert run(["index", "--roll-back"]) == 0
+    with opened(place) as home:
+        assert home.spaces.embedder_in_use() == "fake-1"
 
 
 def test_what_does_not_go_together_is_one_line(

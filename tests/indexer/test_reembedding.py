@@ -9,13 +9,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
 
 from indexer.reembedding import Reembedding, ReembeddingReport, switch_back
 from rag_audio.domain import SegmentFilter
@@ -24,6 +25,7 @@ from rag_audio.domain.ports import SpaceState, StemIndex
 from rag_audio.errors import BackendUnavailable, LibraryError, RagAudioError
 from rag_audio.storage.database import connect, sqlite_url
 from rag_audio.storage.edge_spaces import EdgeSpaces
+from rag_audio.storage.qdrant_server import ServerIndex, ServerSpaces
 from rag_audio.storage.shared_index import SharedIndex
 from tests.indexer.conftest import Bench, no_midi
 from tests.indexer.library import tone
@@ -296,3 +298,19 @@ def test_a_run_that_was_killed_goes_on_where_it_was(two: Spaces) -> None:
     assert (report.embedded, report.skipped) == (3, 3)
     two.switch()
     assert set(two.payloads(NEW)) == set(two.payloads(OLD))
+
+
+def test_a_servers_collections_are_filled_and_switched_the_same_way(two: Spaces) -> None:
+    client = QdrantClient(":memory:")
+    old = ServerIndex(space=OLD, dimension=16, client=client)
+    old.upsert(list(two.bench.index.scroll()))
+    spaces = ServerSpaces(client=client)
+    new = spaces.open_space(NEW, WIDER)
+    task = replace(two.task(new), old=old)
+    assert task.fill().embedded == 6
+    report = task.switch(spaces, "the-new-one", "the-old-one")
+    assert (report.embedded, report.skipped, report.switched) == (0, 6, True)
+    assert spaces.embedder_in_use() == "the-new-one"
+    assert titles(new, WIDER) == titles(old, 16) == list("012345")
+    switch_back(two.bench.catalogue, spaces, NEW, OLD)
+    assert spaces.embedder_in_use() == "the-old-one"
