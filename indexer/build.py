@@ -37,7 +37,7 @@ from indexer.junk import by_count
 from indexer.licenses import LibrarySpec, read_library
 from indexer.long_sounds import waiting_room
 from indexer.measure import Render
-from indexer.plan import Held, IndexPlan, JobMaker, plan
+from indexer.plan import HeldLibrary, IndexPlan, JobMaker, plan
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Rejection
 from indexer.run_state import RunState
 from indexer.settling import Settlement, known_paths
@@ -52,7 +52,7 @@ from rag_audio.domain.ports import Embedder, StemIndex
 from rag_audio.domain.stems import AnalysisScope, EngineName
 from rag_audio.errors import BackendError, BackendUnavailable
 from rag_audio.storage.catalogue import SqlCatalogue
-from rag_audio.storage.index_shards import Run, SqlShards
+from rag_audio.storage.index_shards import IndexRun, SqlShards
 
 __all__ = [
     "REVOKED",
@@ -138,7 +138,7 @@ def index_library(
     asked = _Options(
         prune, workers, limits or Limits(), spool, refresh, analysis, engine, make_embedder
     )
-    indexing = _Indexing(
+    indexing = _IndexingProcess(
         read_library(root), embedder, index, catalogue, progress, render, asked, began
     )
     with ExitStack() as stack:
@@ -152,7 +152,7 @@ def index_library(
     return indexing.join()
 
 
-class _Indexing:
+class _IndexingProcess:
     """This process's part in indexing a library."""
 
     def __init__(
@@ -207,7 +207,7 @@ class _Indexing:
             own += finished
         return self._report(total(own))
 
-    def _help(self, run: Run, state: RunState) -> list[Tally] | IndexReport:
+    def _help(self, run: IndexRun, state: RunState) -> list[Tally] | IndexReport:
         """Work on a run until it is closed; the report where this process closed it."""
         own = self._work(run, state, state.files - state.skipped)
         while (left := self._shards.left(self.spec.id, run.id)) is not None:
@@ -224,7 +224,7 @@ class _Indexing:
                     return self._close(run, state)
         return list(own.values())
 
-    def _others_run(self) -> Run | None:
+    def _others_run(self) -> IndexRun | None:
         """The run that another process has planned, as soon as it has; None: it has ended."""
         while (run := self._shards.run(self.spec.id)) is None:
             try:
@@ -257,7 +257,7 @@ class _Indexing:
         planned = plan(
             found.accepted.values(),
             lambda paths: catalogue.files(library, paths=paths),
-            Held(
+            HeldLibrary(
                 has=(lambda stem: not rights.is_revoked(stem)) if is_whole else self._holdings.has,
                 without_landmarks=catalogue.without_landmarks(library),
                 rights=rights,
@@ -293,7 +293,7 @@ class _Indexing:
         """What is embedded: claims of other libraries, and what becomes of them, do not count."""
         return self._catalogue.rights(None, on, [self.spec.id])
 
-    def _work(self, run: Run, state: RunState, files: int) -> dict[int, Tally]:
+    def _work(self, run: IndexRun, state: RunState, files: int) -> dict[int, Tally]:
         """Work on shards that are free; what those came to that this process finished.
 
         Args:
@@ -334,7 +334,7 @@ class _Indexing:
             return MeasuringProcesses(workers, self._render)
         return MeasuringProcesses(workers, self._render, embedder=asked.make_embedder)
 
-    def _wait(self, run: Run, state: RunState, own: dict[int, Tally]) -> None:
+    def _wait(self, run: IndexRun, state: RunState, own: dict[int, Tally]) -> None:
         """Wait for other processes; shards of those that died are worked on here."""
         told = set(own)
         while (left := self._shards.left(self.spec.id, run.id)) is not None:
@@ -350,7 +350,7 @@ class _Indexing:
             hint="index it again when that one has ended",
         )
 
-    def _tell_others(self, run: Run, told: set[int]) -> None:
+    def _tell_others(self, run: IndexRun, told: set[int]) -> None:
         """Tell of the files that other processes committed."""
         if self._progress is None:
             return
@@ -361,7 +361,7 @@ class _Indexing:
                     for _ in range(count):
                         self._progress.advanced("", FileOutcome(outcome))
 
-    def _close(self, run: Run, state: RunState) -> IndexReport:
+    def _close(self, run: IndexRun, state: RunState) -> IndexReport:
         """All shards are finished: settle what could not be settled before, and seal the rows."""
         results = self._shards.results(self.spec.id, run.id)
         tally = total([state.found, *(Tally.of_json(one) for _, one in results)])

@@ -98,6 +98,10 @@ class Copies:
         """Whether any path has these bytes."""
         return bool(self._rows.get(stem))
 
+    def first(self, stem: str) -> str | None:
+        """The first of the paths that have these bytes."""
+        return min(self._rows.get(stem, ()), default=None)
+
     def put(self, state: FileState, before: FileState | None) -> None:
         """A path has these bytes from now on, in place of others that it had."""
         if before is not None:
@@ -212,6 +216,9 @@ class Committer:
         ):
             result = FileOutcome.INDEXED
             self._queue(stem, outcome, batch, is_known=copies.has(stem.id))
+        elif planned.known is None and row is not None and copies.first(stem.id) == planned.path:
+            # A worker that lost its lease wrote it in this run.
+            result = FileOutcome.INDEXED
         if isinstance(outcome, MeasuredFile) and not batch.waits_for(stem.id, outcome.sound):
             discard(outcome.sound)
         batch.states.append((state, result, item.tally))

@@ -117,7 +117,7 @@ class IndexPlan:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldLibrary:
     """What a home holds of a library.
 
     Attributes:
@@ -136,7 +136,7 @@ class Held:
 def plan(
     accepted: Iterable[tuple[FoundFile, Declared]],
     rows: Callable[[Collection[str]], Mapping[str, FileState]],
-    held: Held,
+    held: HeldLibrary,
     *,
     refresh: bool = False,
     page: int = 500,
@@ -176,7 +176,11 @@ def _pages(
 
 
 def _planned(
-    candidate: FoundFile, declared: Declared, row: FileState | None, held: Held, refresh: bool
+    candidate: FoundFile,
+    declared: Declared,
+    row: FileState | None,
+    held: HeldLibrary,
+    refresh: bool,
 ) -> PlannedFile | None:
     """What is to be done with a file; None: it is as its row says."""
     if row is None:

@@ -19,7 +19,7 @@ from indexer.plan import JobMaker, PlannedFile
 from indexer.report import FileOutcome, IndexProgress
 from indexer.tally import Tally
 from rag_audio.errors import RagAudioError
-from rag_audio.storage.index_shards import Run, Shard, ShardLost, SqlShards
+from rag_audio.storage.index_shards import IndexRun, Shard, ShardLost, SqlShards
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Batching:
 
 
 @dataclass(eq=False)
-class _Lease:
+class _LeasedShard:
     """A shard that this process works on.
 
     Attributes:
@@ -57,7 +57,7 @@ class _Held:
         self.shards.renew(self.held, db)
 
 
-_Tag = tuple[_Lease, PlannedFile]
+_Tag = tuple[_LeasedShard, PlannedFile]
 
 
 class ShardWorker:
@@ -72,7 +72,7 @@ class ShardWorker:
     def __init__(
         self,
         shards: SqlShards,
-        run: Run,
+        run: IndexRun,
         spec: LibrarySpec,
         committer: Committer,
         jobs: JobMaker,
@@ -84,14 +84,14 @@ class ShardWorker:
         self._shards, self._run, self._spec = shards, run, spec
         self._committer, self._jobs, self._progress = committer, jobs, progress
         self._window_s, self._batching = window_s, batching
-        self._leases: list[_Lease] = []
+        self._leases: list[_LeasedShard] = []
         self._guard = threading.Lock()
         self.finished: dict[int, Tally] = {}
         """What the shards that this process finished came to, by their numbers."""
 
     def work(self, engine: Engine) -> None:
         """Lease, measure and commit until there is no free shard."""
-        batch: list[tuple[_Lease, MeasuredItem]] = []
+        batch: list[tuple[_LeasedShard, MeasuredItem]] = []
         waiting = 0
         with self._kept():
             for (lease, planned), outcome in engine.outcomes(self._planned()):
@@ -106,7 +106,7 @@ class ShardWorker:
         """The files of one shard after the other, each leased when it is needed."""
         while (shard := self._shards.lease(self._spec.id, self._run.id)) is not None:
             files = [PlannedFile.of_json(one, self._spec.licenses) for one in shard.manifest]
-            lease = _Lease(shard, len(files))
+            lease = _LeasedShard(shard, len(files))
             with self._guard:
                 self._leases.append(lease)
             for planned in files:
@@ -118,7 +118,7 @@ class ShardWorker:
         is_new = outcome.sound is not None or outcome.vectors is not None
         return len(windows(outcome.duration_s, self._window_s)) if is_new else 0
 
-    def _commit(self, batch: list[tuple[_Lease, MeasuredItem]]) -> None:
+    def _commit(self, batch: list[tuple[_LeasedShard, MeasuredItem]]) -> None:
         leases = list({id(lease): lease for lease, _ in batch}.values())
         for lease in leases:
             self._renew(lease)
@@ -141,14 +141,14 @@ class ShardWorker:
             if not lease.waiting:
                 self._finish(lease)
 
-    def _finish(self, lease: _Lease) -> None:
+    def _finish(self, lease: _LeasedShard) -> None:
         if not self._let_go(lease):
             return
         with suppress(ShardLost):  # whoever has it now commits the same
             self._shards.finish(lease.shard, lease.tally.to_json())
             self.finished[lease.shard.number] = lease.tally
 
-    def _renew(self, lease: _Lease) -> None:
+    def _renew(self, lease: _LeasedShard) -> None:
         if lease.is_lost:
             return
         try:
@@ -157,14 +157,14 @@ class ShardWorker:
             self._let_go(lease)
             lease.is_lost = True
 
-    def _abandon(self, leases: list[_Lease]) -> None:
+    def _abandon(self, leases: list[_LeasedShard]) -> None:
         """Leave shards to others: one of them was lost while they were written together."""
         for lease in leases:
             self._let_go(lease)
             lease.is_lost = True
         self._shards.give_back([lease.shard for lease in leases])
 
-    def _let_go(self, lease: _Lease) -> bool:
+    def _let_go(self, lease: _LeasedShard) -> bool:
         """Keep a lease no longer; whether it was kept."""
         with self._guard:
             if lease not in self._leases:

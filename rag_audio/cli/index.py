@@ -55,14 +55,19 @@ def index(
     ] = None,
     prune: Annotated[bool, typer.Option(help="Forget files that are gone.")] = False,
     workers: Annotated[
-        int, typer.Option(min=1, max=limits.WORKERS.high, help="Decoding processes.")
+        int,
+        typer.Option(
+            min=1, max=limits.WORKERS.high, help="Processes that decode, measure and embed."
+        ),
     ] = 1,
     rebuild: Annotated[
         bool, typer.Option(help="Start the embedded index anew (after a change of embedder).")
     ] = False,
     refresh: Annotated[
         Refresh | None,
-        typer.Option(help="Measure files of an older release anew, without embedding them."),
+        typer.Option(
+            help="Measure anew, without embedding, what an older release or --analysis none did."
+        ),
     ] = None,
     analysis: Annotated[
         AnalysisScope,
@@ -73,7 +78,7 @@ def index(
         typer.Option(help="Processes of this machine, or the Ray cluster of RAY_ADDRESS."),
     ] = EngineName.LOCAL,
     join: Annotated[
-        bool, typer.Option(help="Help the process that is indexing this library.")
+        bool, typer.Option(help="Share the work of a process that is indexing this library.")
     ] = False,
     space: Annotated[
         str | None,
@@ -302,8 +307,8 @@ def show_refresh(report: IndexReport, *, asked: bool) -> None:
         out.print(f"{report.refreshed} unchanged files were measured anew, none embedded again")
     elif report.outdated:
         out.print(
-            f"{report.outdated} stems were measured by an older release; index the library with "
-            "--refresh analysis to measure them anew, without embedding them"
+            f"{report.outdated} stems were measured by an older release or with --analysis none; "
+            "index the library with --refresh analysis to measure them anew, without embedding them"
         )
 
 

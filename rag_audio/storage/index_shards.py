@@ -76,7 +76,7 @@ class ShardLost(BackendUnavailable):
 
 
 @dataclass(frozen=True)
-class Run:
+class IndexRun:
     """A run over a library. document: as its coordinator wrote it."""
 
     id: str
@@ -118,7 +118,7 @@ class SqlShards(SqlStore):
 
     def begin(
         self, library: str, document: dict[str, Any], manifests: Iterable[list[dict[str, Any]]]
-    ) -> Run:
+    ) -> IndexRun:
         """Write a run down, in the place of one that was not ended; whoever holds the library may.
 
         Args:
@@ -130,14 +130,14 @@ class SqlShards(SqlStore):
             for number, manifest in enumerate(manifests, HEADER + 1):
                 _put(db, library, number, id_, manifest, len(manifest))
             _put(db, library, HEADER, id_, document, 0)
-        return Run(id_, document)
+        return IndexRun(id_, document)
 
-    def run(self, library: str) -> Run | None:
+    def run(self, library: str) -> IndexRun | None:
         """The run over a library that was not ended."""
         these = (index_shards.c.library == library, index_shards.c.number == HEADER)
         with reading(self._engine) as db:
             row = db.execute(select(index_shards).where(*these)).first()
-        return None if row is None else Run(row.run, _unpacked(row.manifest))
+        return None if row is None else IndexRun(row.run, _unpacked(row.manifest))
 
     def lease(self, library: str, run: str) -> Shard | None:
         """The next shard of a run that nobody works on; None: there is none now.

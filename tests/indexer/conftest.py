@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -79,3 +81,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Audio], Any]]:
     """Analysis that only knows silence: what is measured matters to other tests."""
     use_quick_analysis(monkeypatch.setattr)
     yield quick_analysis
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a killed process loses nothing that a disk would
+    have kept, and making indexes on a busy disk takes minutes."""
+    memory = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)

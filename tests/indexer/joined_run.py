@@ -30,7 +30,7 @@ from tests.indexer.library import use_quick_analysis
 from tests.support.fakes import FakeEmbedder
 
 LEASE_S = 2.0
-WAIT_S = 120.0
+WAIT_S = 600.0
 
 
 @dataclass

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,18 +24,6 @@ KILLS = {"edge": 20, "fake": 6}
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 State = tuple[list[Row], "np.ndarray", list[tuple[str, str, str]]]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: a killed process loses nothing that a disk would
-    have kept, and making twenty indexes on a busy disk takes minutes."""
-    memory = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
 
 
 def first_state(root: Path) -> None:

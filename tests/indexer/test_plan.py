@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from indexer.licenses import Declared
 from indexer.measure import MEASURED_BY, MeasuredFile, measure
-from indexer.plan import FEWEST_FILES, MOST_FILES, Held, IndexPlan, JobMaker, PlannedFile, plan
+from indexer.plan import (
+    FEWEST_FILES,
+    MOST_FILES,
+    HeldLibrary,
+    IndexPlan,
+    JobMaker,
+    PlannedFile,
+    plan,
+)
 from indexer.scan import FoundFile
 from rag_audio.audio import analysis, loops
 from rag_audio.domain import Key, License, Rights, SampleType, Stem, StemKind
@@ -58,9 +66,9 @@ def planned(*paths: str) -> IndexPlan:
     return plan(accepted, lambda paths: {}, held())
 
 
-def held(**more: Any) -> Held:
+def held(**more: Any) -> HeldLibrary:
     given: dict[str, Any] = {"has": lambda stem: True, "without_landmarks": (), "space": "s"}
-    return Held(rights=Rights((), (), date(2026, 6, 1)), **{**given, **more})
+    return HeldLibrary(rights=Rights((), (), date(2026, 6, 1)), **{**given, **more})
 
 
 @given(one=PLANNED)

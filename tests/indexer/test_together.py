@@ -47,11 +47,11 @@ def write_files(root: Path) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, place: Path) -> str:
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
-    (tmp_path / "home").mkdir()
-    return sqlite_url(tmp_path / "home" / "ledger.db")
+    (place / "home").mkdir()
+    return sqlite_url(place / "home" / "ledger.db")
 
 
 @contextmanager
@@ -80,6 +80,12 @@ def report_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     assert process.returncode == 0
     found: dict[str, Any] = json.loads(said)
     return found
+
+
+def counts(report: dict[str, Any]) -> tuple[Any, ...]:
+    """What does not depend on who came first: of two copies the later one counts as updated."""
+    measured = report["indexed"] + report["updated"]
+    return measured, report["skipped"], report["rejected"], report["segments"]
 
 
 State = tuple[Sequence[Any], NDArray[np.float32], list[Any]]
@@ -123,10 +129,11 @@ def made_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, State, d
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_two_processes_make_the_index_that_one_makes(
-    made_alone: tuple[Path, State, dict[str, Any]], tmp_path: Path, url: str
+    made_alone: tuple[Path, State, dict[str, Any]], place: Path, url: str
 ) -> None:
-    home, both = tmp_path / "home", {"together": ["a", "b"], **SLOWLY}
+    home, both = place / "home", {"together": ["a", "b"], **SLOWLY}
     library, calm, whole = made_alone
     with (
         running(library, home, url, name="a", **both) as a,
@@ -136,18 +143,18 @@ def test_two_processes_make_the_index_that_one_makes(
     assert_same(state_of(home, url), calm)
     # One of them reports on the whole library, the other one on what it did.
     (ours, told) = sorted(parts, key=lambda part: int(part["indexed"]))
-    names = ("indexed", "updated", "skipped", "rejected", "segments")
-    assert [told[name] for name in names] == [whole[name] for name in names]
+    assert counts(told) == counts(whole)
     assert 0 < ours["indexed"] < whole["indexed"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("killed", ["a", "b"])
 def test_the_shard_of_a_killed_process_is_done_again(
-    killed: str, made_alone: tuple[Path, State, dict[str, Any]], tmp_path: Path, url: str
+    killed: str, made_alone: tuple[Path, State, dict[str, Any]], place: Path, url: str
 ) -> None:
     """``a`` coordinates, ``b`` joins it."""
-    home, both = tmp_path / "home", {"together": ["a", "b"], **SLOWLY}
+    home, both = place / "home", {"together": ["a", "b"], **SLOWLY}
     ends = {killed: {"after": 5, "then": "SIGKILL"}}
     library, calm, whole = made_alone
     with running(library, home, url, name="a", **both, **ends.get("a", {})) as a:
@@ -157,13 +164,14 @@ def test_the_shard_of_a_killed_process_is_done_again(
             report = report_of(left)
             assert dead.wait(WAIT_S) == -signal.SIGKILL
     assert_same(state_of(home, url), calm)
-    assert report["segments"] == whole["segments"]
+    assert counts(report) == counts(whole)
 
 
 @pytest.mark.slow
-def test_a_process_that_slept_writes_nothing_over_a_later_run(tmp_path: Path) -> None:
-    library = write_files(tmp_path / "library")
-    home, both = tmp_path / "home", {"together": ["a", "b"], **SLOWLY}
+@pytest.mark.timeout(1200)
+def test_a_process_that_slept_writes_nothing_over_a_later_run(place: Path) -> None:
+    library = write_files(place / "library")
+    home, both = place / "home", {"together": ["a", "b"], **SLOWLY}
     home.mkdir()
     url = sqlite_url(home / "ledger.db")
     with running(library, home, url, name="a", **both) as a:
@@ -174,7 +182,7 @@ def test_a_process_that_slept_writes_nothing_over_a_later_run(tmp_path: Path) ->
             for number in range(FILES):
                 if number % 3:
                     tone(library / f"{number:02}.wav", 2000 + number)
-            calm, _ = alone(library, tmp_path / "calm")
+            calm, _ = alone(library, place / "calm")
             with running(library, home, url, name="c") as c:
                 report_of(c)
             assert_same(state_of(home, url), calm)
@@ -218,4 +226,4 @@ def test_files_whose_lease_was_lost_meanwhile_are_left_to_its_next_worker(
     assert (report.indexed, report.rejected) == (whole.indexed, whole.rejected)
     assert dump(other.index)[0] == dump(bench.index)[0]
     # The first batch was written, the second one given up, and both done again with the rest.
-    assert sum(written) == FILES - 1 + written[0]
+    assert sum(written) == FILES - 2 + written[0]
