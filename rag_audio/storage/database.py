@@ -293,7 +293,9 @@ def _postgresql(url: URL, limits: ServerLimits) -> Engine:
 
 def _set_timeouts(said: str, connection: Connection) -> None:
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql(said)
+        # Rows of what follows may come through a server's cursor, which takes no such statement.
+        plain = {"stream_results": False, "yield_per": None}
+        connection.exec_driver_sql(said, execution_options=plain)
 
 
 def no_timeouts(connection: Connection, lock_s: float | None = None) -> None:

@@ -41,11 +41,12 @@ def rewrite(world: World, old: str, new: str, name: str = "library.toml") -> Non
 
 
 def edit(world: World, **changes: object) -> None:
-    """Change a license in its table, and nothing else."""
+    """Change a license in its table, and nothing else but the number by which processes see it."""
     with closing(sqlite3.connect(world.home.folder / "ledger.db")) as db:
         for id_, text in db.execute("SELECT id, license FROM licenses").fetchall():
             edited = json.dumps({**json.loads(text), **changes}, ensure_ascii=False)
             db.execute("UPDATE licenses SET license = ? WHERE id = ?", (edited, id_))
+        db.execute("UPDATE catalogue_epoch SET epoch = epoch + 1, rights = rights + 1")
         db.commit()
 
 
