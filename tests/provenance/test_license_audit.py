@@ -46,7 +46,7 @@ def edit(world: World, **changes: object) -> None:
         for id_, text in db.execute("SELECT id, license FROM licenses").fetchall():
             edited = json.dumps({**json.loads(text), **changes}, ensure_ascii=False)
             db.execute("UPDATE licenses SET license = ? WHERE id = ?", (edited, id_))
-        db.execute("UPDATE catalogue_epoch SET epoch = epoch + 1, rights = rights + 1")
+        db.execute("UPDATE catalogue_epoch SET epoch = epoch + 1, rights = epoch + 1")
         db.commit()
 
 
