@@ -22,7 +22,7 @@ from rag_audio.storage import cache
 from rag_audio.storage.catalogue import SqlCatalogue
 from tests.support.small_library import write_library
 
-MOST_STATEMENTS = 20
+MOST_STATEMENTS = 25
 _VALUE = re.compile(r"x?'(?:[^']|'')*'|\b[\d.]+(?:e[+-]?\d+)?\b", re.IGNORECASE)
 
 

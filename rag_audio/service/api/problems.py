@@ -50,6 +50,7 @@ _PATTERNS = {
     f"^{STEM_ID}$": "be a stem's id, or its first digits",
     "^[0-9a-f]{64}$": "be a stem's id of 64 hexadecimal digits",
     WEB_URL: "begin with https:// or http://",
+    "^[0-9a-f]{64}(/.+)?$": "be what next says: a stem's id, or id/library",
     "^[0-9a-f]{6,64}$": "be a stem's id, or at least 6 of its first digits",
     "^[!-~]+$": "be printable ASCII without spaces",
     "^[0-9]{1,9}$": "be the number of an event, of at most 9 digits",
