@@ -181,6 +181,9 @@ def restore(
             f"{str(home)!r} is not empty, and a restore never overwrites",
             hint="name a folder that does not exist yet with --home",
         )
+    for one in earlier:
+        if not one.is_file():
+            raise InvalidInput(f"there is no earlier archive at {str(one)!r}")
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(home) as draft, closing(Listing(home.parent)) as found:

@@ -158,7 +158,7 @@ def test_the_index_tells_any_two_artists_apart(pair: tuple[str, str]) -> None:
     payloads = [payload_of(Segment(stem(name), 0.0, 10.0)) for name in pair]
     assert payloads[0]["artist"] != payloads[1]["artist"]
     where = SegmentFilter(frozenset({"lib/full"}), artists=(pair[0],))
-    must = Requests(*[dict] * 6).matching(where)["must"]
+    must = Requests(*[dict] * 7).matching(where)["must"]
     wanted = next(one["match"]["any"] for one in must if one["key"] == "artist")
     assert payloads[0]["artist"] in wanted
     assert payloads[1]["artist"] not in wanted

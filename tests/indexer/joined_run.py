@@ -39,6 +39,7 @@ class Told:
 
     home: Path
     said: dict[str, Any]
+    index: SharedIndex
     files: int = 0
 
     def started(self, files: int, skipped: int) -> None:
@@ -54,6 +55,7 @@ class Told:
         self.files += 1
         time.sleep(self.said.get("pause_s", 0.0))
         if self.files == self.said.get("after"):
+            self.index.release()  # one that sleeps with it would keep everybody else out
             os.kill(os.getpid(), signal.Signals[self.said["then"]])
 
 
@@ -63,8 +65,8 @@ def main() -> None:
     use_quick_analysis()
     indexer.build.BATCH_FILES, indexer.build.POLL_S = 3, 0.1
     SqlShards.lease_s = LEASE_S
-    told = Told(home, json.loads(sys.argv[4]))
     index = SharedIndex(home / "index", space="fake-1", dimension=16)
+    told = Told(home, json.loads(sys.argv[4]), index)
     report = index_library(
         library,
         embedder=FakeEmbedder(),
