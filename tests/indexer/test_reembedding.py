@@ -160,17 +160,23 @@ def test_searches_go_on_in_one_space_while_another_is_filled_and_switched_to_and
             started.set()
         staying.close()
 
+    def searched_twice() -> bool:
+        """Whether a round of searches has begun and ended since the call."""
+        for _ in range(2):
+            started.clear()
+            if not started.wait(60):
+                return False
+        return True
+
     searcher = threading.Thread(target=search)
     searcher.start()
     try:
-        assert started.wait(30)
+        assert searched_twice()
         two.fill()
         two.switch()
-        started.clear()
-        assert started.wait(30)
+        assert searched_twice()
         switch_back(two.bench.catalogue, two.spaces, NEW, OLD)
-        started.clear()
-        assert started.wait(30)
+        assert searched_twice()
     finally:
         ended.set()
         searcher.join(60)
