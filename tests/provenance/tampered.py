@@ -52,7 +52,7 @@ def make_home(folder: Path) -> Path:
     for key in (*keys, keys[1]):
         _made_by(key, jobs, runner)
     access.revoke(keys[0].id)
-    WebhookSecrets(database, home.folder).rotate(keys[1].id)
+    WebhookSecrets(database, home.keys).rotate(keys[1].id)
     access.open_session(keys[1], 3600.0)
     _begin_request(SqlIdempotency(database), jobs, keys[1])
     upload = Upload("c" * 32, keys[1].id, "audio", ".wav", "0" * 64, 10, 1.0)

@@ -33,7 +33,11 @@ def test_a_folder_keeps_the_names_of_files(tmp_path: Path) -> None:
 
 
 def test_only_a_url_needs_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec.registry")
+    known = sys.modules["fsspec.registry"]._registry  # with what another test imported
+
     for name in ("fsspec", "s3fs"):
+        monkeypatch.delitem(known, "s3", raising=False)
         monkeypatch.setitem(sys.modules, name, None)
         open_store(str(tmp_path), tmp_path, 1).put("a", b"1")
         with pytest.raises(MissingExtra) as caught:

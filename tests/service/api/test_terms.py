@@ -39,9 +39,9 @@ OPERATORS = {
 """Families whose message and hint stay in the log, see rag_audio/domain/json_documents.py."""
 
 NEVER_OVER_HTTP = {
-    *("pipeline.backup", "pipeline.home_files", "pipeline.restore"),
+    *("pipeline.backup", "pipeline.earlier_archives", "pipeline.home_files", "pipeline.restore"),
     *("home", "pipeline.workspace", "settings", "storage.database", "storage.database_export"),
-    *("cli", "plugins", "storage.migrations", "testing"),
+    *("cli", "plugins", "storage.migrations", "testing", "reembedding"),
     # Their errors are LedgerErrors, made by helpers; the rest is names within certificates.
     "provenance",
     # Cures within an IndexMismatch.

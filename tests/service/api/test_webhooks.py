@@ -117,9 +117,9 @@ def world(template: Path, tmp_path: Path, hooks: Endpoints) -> Iterator[World]:
     shutil.copytree(template, tmp_path / "home")
     hooks.heard.clear()
     with rag_audio.open(tmp_path / "home") as workspace:
-        engine, home = workspace.home.database, workspace.home.folder
+        engine, keys = workspace.home.database, workspace.home.keys
         access = SqlAccess(engine)
-        secrets = WebhookSecrets(engine, home)
+        secrets = WebhookSecrets(engine, keys)
         yield World(workspace, engine, SqlJobs(engine), access, secrets, hooks)
 
 
@@ -154,7 +154,7 @@ def test_calls_are_made_on_postgresql_as_well(world: World, postgres_url: str) -
     engine = connect(postgres_url)
     world.engine, world.jobs = engine, SqlJobs(engine)
     world.access = SqlAccess(engine)
-    world.secrets = WebhookSecrets(engine, world.workspace.home.folder)
+    world.secrets = WebhookSecrets(engine, world.workspace.home.keys)
     gone, here = world.key("gone"), world.key("here")
     bad, revoked, good = (
         world.due(f"http://{world.hooks.place}{path}", owner)
