@@ -23,8 +23,10 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
+    and_,
     delete,
     insert,
+    or_,
     select,
 )
 
@@ -181,8 +183,9 @@ def revocation_changed(db: Connection, changed: Revocation, epoch: int) -> None:
         library, _, license = changed.target.partition("/")
         own = (stems.c.library == library, stems.c.license == license)
         _mark(db, BY_LICENSE, own, on=changed.target in withdrawn.licenses)
-        claim = (conflicts.c.library == library, conflicts.c.license == license)
-        refresh(db, db.execute(select(conflicts.c.stem_id).where(*claim)).scalars(), epoch)
+        its_claim = and_(conflicts.c.library == library, conflicts.c.license == license)
+        about = or_(its_claim, conflicts.c.decision == changed.target)
+        refresh(db, db.execute(select(conflicts.c.stem_id).where(about)).scalars(), epoch)
         return
     alike = [name for name in artists_in(db) if _alike(name, changed.target)]
     for some in in_parts(alike):
@@ -257,6 +260,9 @@ def _bits_of(conflict: Conflict, copies: Iterable[Stem], withdrawn: _Withdrawn) 
         bits |= withdrawn.bits(claim.key, claim.artist)
     for copy in copies:
         bits |= withdrawn.bits(copy.license_key, copy.artist)
+    # A decision may name a license under which there is no copy any more.
+    for key in conflict.outcome.licenses:
+        bits |= withdrawn.bits(key, "")
     return bits
 
 

@@ -219,6 +219,14 @@ def test_rows_and_counts_are_those_of_the_files(steps: list[tuple[str, Any]]) ->
         assert rows_of(db) == before
 
 
+def test_a_decision_for_a_license_without_a_copy_is_marked_when_that_is_revoked() -> None:
+    catalogue = made(connect("sqlite://"))
+    stem = Stem("3" * 64, "north", "a.wav", StemKind.AUDIO, "words", 1.0)
+    take(catalogue, ("put", (stem, "south/words")))
+    take(catalogue, ("revoke", (RevocationOf.LICENSE, "south/words")))
+    check(catalogue)
+
+
 def rows_of(db: Any) -> list[list[Any]]:
     """All rows, but for counts: the groups that are empty, and when they changed."""
     found = []
