@@ -52,7 +52,7 @@ from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.ports import DiffusionInput, Mark
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.provenance.trace.fingerprint import find_peaks, make_query
+from rag_audio.provenance.trace.fingerprint import find_peaks
 from rag_audio.retrieval.references import ReferenceQuery
 
 COMPARED = 10_000
@@ -281,8 +281,8 @@ def trace(bench: Bench) -> Iterator[tuple[str, Times]]:
                 f"trace of {name} file",
                 timed(lambda file=file: [bench.opened.trace(file)], bench.seldom, 1),
             )
-    query = make_query(find_peaks(foreign))
-    yield "fingerprint query", timed(lambda: home.fingerprints.find(query), bench.seldom)
+    piece = find_peaks(foreign)
+    yield "fingerprint question", timed(lambda: home.fingerprints.find(piece), bench.seldom)
 
 
 def _batch(duration_s: float) -> DiffusionInput:

@@ -51,6 +51,7 @@ from rag_audio.provenance.ledger.numbering import next_number
 from rag_audio.provenance.ledger.tables import LOCK
 from rag_audio.provenance.trace.fingerprint import Fingerprint, PeakSet, find_peaks, make_query
 from rag_audio.storage.database import writing
+from rag_audio.storage.shared_index import SharedIndex
 
 DIMENSION = 512
 LIBRARIES = 50
@@ -363,6 +364,8 @@ def _build_index(opened: Workspace, maker: Maker, folder: Path, say: Say) -> Non
             say(f"index: {done:,} of {scale.segments:,} segments")
     if waiting:
         home.index.upsert(waiting)
+    if isinstance(home.index, SharedIndex):
+        home.index.build(lambda built, of: say(f"index: {built:,} of {of:,} segments in the graph"))
 
 
 def _build_ledger(opened: Workspace, maker: Maker, folder: Path, say: Say) -> None:
@@ -379,15 +382,10 @@ def _build_ledger(opened: Workspace, maker: Maker, folder: Path, say: Say) -> No
 
 def _build_prints(opened: Workspace, maker: Maker, folder: Path, say: Say) -> None:
     store = opened.home.fingerprints
-    together = getattr(store, "put_many", None)
     for start in range(1, maker.scale.prints + 1, _OUTPUTS_AT_ONCE):
         numbers = range(start, min(start + _OUTPUTS_AT_ONCE, maker.scale.prints + 1))
         made = {number: maker.fingerprint(number) for number in numbers}
-        if together is not None:
-            together(made)
-        else:
-            for number, fingerprint in made.items():
-                store.put(number, fingerprint)
+        store.put_many(made.items())
         say(f"fingerprints: {numbers[-1]:,} of {maker.scale.prints:,} outputs")
 
 
