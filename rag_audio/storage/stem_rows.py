@@ -324,7 +324,7 @@ def _count(changes: dict[_Group, _Change], row: Any, sign: int) -> None:
         row["kind"], row["sample_type"], row["key"], row["bpm"], json.loads(row["tags"])
     )
     for name, texts in values.items():
-        for text in texts:
+        for text in dict.fromkeys(map(_storable, texts)):
             change.counts[name][text] += sign
 
 
@@ -362,7 +362,7 @@ def _summed(counts: Mapping[str, Mapping[str, int]], change: _Change) -> dict[st
     for name in COUNTED:
         total = Counter(counts.get(name, {}))
         total.update(change.counts.get(name, {}))
-        left = {_storable(text): number for text, number in total.items() if number}
+        left = {text: number for text, number in total.items() if number}
         if left:
             made[name] = left
     return made

@@ -266,6 +266,24 @@ def test_a_nul_in_a_tag_is_kept_from_the_database(postgres_url: str) -> None:
     assert catalogue.stems() == [odd]
 
 
+def test_tags_that_databases_take_for_one_are_counted_once_and_out_again() -> None:
+    catalogue = made(connect("sqlite://"))
+    one = Stem("1" * 64, "north", "a.wav", StemKind.AUDIO, "full", 1.0, tags=("x\0y",))
+    two = replace(one, id="2" * 64, path="b.wav", tags=("x y", "x\0y"))
+    left = [2, 1, 0]
+    take(catalogue, ("put", (one, "")))
+    take(catalogue, ("put", (two, "")))
+    for name in ("a", "b", None):
+        with writing(catalogue._engine) as db:
+            assert not stem_rows.mismatched(db)
+        number = left.pop(0)
+        told = [("x y", number)] if number else []
+        assert catalogue.facets(StemQuery())[1]["tag"] == told
+        assert catalogue.facets(StemQuery(kind=StemKind.AUDIO))[1]["tag"] == told
+        if name is not None:
+            take(catalogue, ("remove", ("north", name)))
+
+
 @pytest.mark.parametrize("size", [1, 2500])
 def test_rows_are_made_of_a_home_of_before(tmp_path: Path, size: int) -> None:
     engine = connect(sqlite_url(tmp_path / "ledger.db"))
