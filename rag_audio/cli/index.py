@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +101,18 @@ def index(
 
     The exit code is 2 where nothing could be indexed because licenses are faulty.
     """
-    spaces = space is not None or roll_back
     _check_spaces(library, space, roll_back=roll_back, switch=switch, incomplete=incomplete)
-    if spaces and (prune or rebuild or refresh):
-        raise InvalidInput("--prune, --rebuild and --refresh are about one LIBRARY")
+    if library is None:
+        _check_no_library_is_meant(
+            {
+                "--prune": prune,
+                "--rebuild": rebuild,
+                "--refresh": refresh is not None,
+                "--analysis": analysis is not AnalysisScope.FULL,
+                "--engine": engine is not EngineName.LOCAL,
+                "--join": join,
+            }
+        )
     with open_workspace(home) as workspace:
         if roll_back:
             _roll_back(workspace, as_json=as_json)
@@ -160,6 +168,23 @@ def _check_spaces(
     if (switch and space is None) or (incomplete and not switch):
         asked = "--switch needs --space EMBEDDER" if switch else "--incomplete needs --switch"
         raise InvalidInput(asked)
+
+
+def _check_no_library_is_meant(asked: Mapping[str, bool]) -> None:
+    """Refuse options that say how one library is indexed.
+
+    Args:
+        asked: by name, whether they were given.
+
+    Raises:
+        InvalidInput: one of them was.
+    """
+    given = [name for name, is_given in asked.items() if is_given]
+    if given:
+        raise InvalidInput(
+            f"{', '.join(given)}: only for the indexing of a LIBRARY",
+            hint="embed with --space EMBEDDER, --switch, --incomplete and --workers alone",
+        )
 
 
 def _embed_anew(

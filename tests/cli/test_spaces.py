@@ -102,7 +102,10 @@ def test_what_does_not_go_together_is_one_line(
         ((library, "--space", "fake-2"), "name one of LIBRARY"),
         ((library, "--switch"), "--switch needs --space"),
         (("--space", "fake-2", "--incomplete"), "--incomplete needs --switch"),
-        (("--space", "fake-2", "--prune"), "are about one LIBRARY"),
+        (("--space", "fake-2", "--prune"), "--prune: only for the indexing of a LIBRARY"),
+        (("--roll-back", "--refresh", "analysis"), "--refresh: only for the indexing"),
+        (("--space", "fake-2", "--engine", "ray", "--join"), "--engine, --join: only for"),
+        (("--space", "fake-2", "--analysis", "none"), "--analysis: only for the indexing"),
         (("--space", "fake-1"), "is of embedder fake already"),
         (("--roll-back",), "no embedding space was in use before"),
     ):
