@@ -1,6 +1,6 @@
 """How requests grow with the library and the ledger: p50 and p99 by size, memory, disk.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/bench_scale.py \
+    OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/bench_scale.py \\
         --stems 1000 10000 100000 1000000 [--data DIR] [--only PART …] [--quick] [--plot FILE]
 
 A home of each size is built once under ``--data`` (outside the tree) by
@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.scale_material import (
+    LIBRARIES,
     REVOKED,
     SOUND_RATE,
     WORDS,
@@ -116,7 +117,7 @@ def timed(ask: Callable[[], Any], times: int, warm: int = 3) -> Times:
 
 def search(bench: Bench) -> Iterator[tuple[str, Times]]:
     pipeline, texts, artists = bench.pipeline, bench.texts(), bench.artists()
-    libraries = range(min(50, bench.scale.artists))
+    libraries = range(min(LIBRARIES, bench.scale.artists))
     licenses = [f"{library_id(n)}/{one}" for n in libraries for one in license_ids(n)][:50]
 
     def find(**filters: Any) -> Any:
@@ -131,7 +132,7 @@ def search(bench: Bench) -> Iterator[tuple[str, Times]]:
 
 
 def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
-    """Searches while many stems are revoked; they are not at the end."""
+    """Searches while many stems are revoked, for as long as the part runs."""
     catalogue, texts = bench.opened.home.catalogue, bench.texts()
     maker = Maker(bench.scale, bench.opened.home.embedder)
     step = max(2, bench.scale.stems // REVOKED)

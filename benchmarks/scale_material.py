@@ -165,7 +165,7 @@ def artist_name(number: int) -> str:
     """An invented name, another for every number."""
     rng = np.random.default_rng([7, number])
     first, second = ("".join(rng.choice(_SYLLABLES, int(rng.integers(2, 4)))) for _ in range(2))
-    return f"{first.title()} {second.title()} {_roman(number)}"
+    return f"{first.title()} {second.title()} {_in_letters(number)}"
 
 
 def library_id(number: int) -> str:
@@ -443,7 +443,7 @@ def _numbered(number: int) -> bytes:
     return struct.pack("<4sIQ", b"numb", 8, number)
 
 
-def _roman(number: int) -> str:
+def _in_letters(number: int) -> str:
     """A number in letters, so that a name holds no digits."""
     letters = ""
     number += 1
