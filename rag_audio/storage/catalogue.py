@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
     Row,
@@ -209,10 +208,10 @@ class SqlCatalogue:
 
     def libraries(self) -> list[LibraryInfo]:
         """All libraries, in order of id; ``stems`` counts files of different content."""
-        grouped = _counted(select(stem_groups.c.library, func.sum(stem_groups.c.stems)))
-        contested = _counted(
-            select(stems.c.library, func.count()).where(stems.c.contested == 1), stems.c.library
-        )
+        by = stem_groups.c.library
+        grouped = select(by, func.sum(stem_groups.c.stems)).group_by(by)
+        disputed = select(stems.c.library, func.count()).where(stems.c.contested == 1)
+        contested = disputed.group_by(stems.c.library)
         query = select(_libraries.c.id, _libraries.c.name, _libraries.c.root)
         with reading(self._engine) as connection:
             count = Counter[str]()
@@ -506,19 +505,14 @@ class SqlCatalogue:
         self,
         most: int,
         kind: StemKind | None = None,
-        ids: Collection[str] | None = None,
         libraries: Collection[str] | None = None,
     ) -> tuple[list[Stem], int]:
-        """Stems that may be revoked, of a kind or among ids, and how many there are.
+        """Stems that may be revoked, of a kind, and how many there are.
 
         Of contested ones some claim is revoked, which need not hold: rights decide.
         """
         with reading(self._engine) as connection:
-            query = stem_questions.may_be_revoked(connection, libraries, kind, ids)
-            rows = connection.execute(query.limit(most)).all()
-            counted = select(func.count()).select_from(query.order_by(None).subquery())
-            number = len(rows) if len(rows) < most else connection.execute(counted).scalar_one()
-        return [stem_questions.stem_of(row.stem) for row in rows], number
+            return stem_questions.may_be_revoked(connection, libraries, kind, most)
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of
@@ -724,10 +718,8 @@ class LimitedCatalogue:
     def facets(self, query: StemQuery) -> tuple[int, dict[str, list[tuple[str, int]]]]:
         return self._catalogue.facets(query, self._libraries)
 
-    def marked_revoked(
-        self, most: int, kind: StemKind | None = None, ids: Collection[str] | None = None
-    ) -> tuple[list[Stem], int]:
-        return self._catalogue.marked_revoked(most, kind, ids, self._libraries)
+    def marked_revoked(self, most: int, kind: StemKind | None = None) -> tuple[list[Stem], int]:
+        return self._catalogue.marked_revoked(most, kind, self._libraries)
 
     def stem(self, id_prefix: str) -> Stem:
         return self._catalogue.stem(id_prefix, self._libraries)
@@ -764,10 +756,6 @@ def _is_there(place: Path) -> bool:
 
 def _of_libraries(query: Select[Any], libraries: Collection[str] | None) -> Select[Any]:
     return query if libraries is None else query.where(_files.c.library.in_(sorted(libraries)))
-
-
-def _counted(query: Select[Any], by: ColumnElement[str] = stem_groups.c.library) -> Select[Any]:
-    return query.group_by(by)
 
 
 def _part_of(view: View, query: StemQuery) -> LibraryHoldings:

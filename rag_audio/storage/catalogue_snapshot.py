@@ -134,7 +134,7 @@ class Snapshot:
                 for key, one in licenses.items()
             }
         artists = rights.revoked[RevocationOf.ARTIST]
-        gone = (_of_artists(self._files, artists, seen, libraries)) if artists else set()
+        gone = _of_artists(self._files, artists, seen, libraries) if artists else set()
         alone = rights.revoked[RevocationOf.STEM]
         return View(
             licenses,
@@ -178,7 +178,7 @@ def take_snapshot(db: Connection, epoch: CatalogueEpoch, last: Snapshot | None) 
         rights = _read_rights(db, None if last is None else last._rights)
         contested = _read_contested(db) if rights.conflicts else ()
         claims = _read_files(db, rights)
-    groups = _read_groups(db, None if last is None else last)
+    groups = _read_groups(db, last)
     return Snapshot(epoch, rights, groups, contested, claims)
 
 

@@ -82,7 +82,7 @@ def ids_with_prefix(
     ids = list(db.execute(query.order_by(stems.c.stem_id).limit(most)).scalars())
     if len(ids) < most:
         return ids, len(ids)
-    return ids, int(db.execute(select(func.count()).select_from(query.subquery())).scalar_one())
+    return ids, _number_of(db, query)
 
 
 def revoked_among(db: Connection, ids: Collection[str], libraries: _Libraries) -> set[str]:
@@ -96,15 +96,19 @@ def revoked_among(db: Connection, ids: Collection[str], libraries: _Libraries) -
 
 
 def may_be_revoked(
-    db: Connection, libraries: _Libraries, kind: StemKind | None, ids: Collection[str] | None
-) -> Select[Any]:
-    """Asks for the stems that are marked as revoked, of a kind, or among ids."""
+    db: Connection, libraries: _Libraries, kind: StemKind | None, most: int
+) -> tuple[list[Stem], int]:
+    """Stems that are marked as revoked, of a kind: the first of them, and how many there are."""
     query = seen(_DOCUMENTS.where(stems.c.revoked != 0), libraries)
     if kind is not None:
         query = query.where(stems.c.kind == kind.value)
-    if ids is not None:
-        query = query.where(stems.c.stem_id.in_(sorted(ids)))
-    return query.order_by(stems.c.stem_id, stems.c.library)
+    rows = db.execute(query.order_by(stems.c.stem_id, stems.c.library).limit(most)).all()
+    number = len(rows) if len(rows) < most else _number_of(db, query)
+    return [stem_of(row.stem) for row in rows], number
+
+
+def _number_of(db: Connection, query: Select[Any]) -> int:
+    return int(db.execute(select(func.count()).select_from(query.subquery())).scalar_one())
 
 
 def under_licenses(

@@ -190,8 +190,7 @@ def revocation_changed(db: Connection, changed: Revocation, epoch: int) -> None:
     alike = [name for name in artists_in(db) if _alike(name, changed.target)]
     for some in in_parts(alike):
         for on in (True, False):
-            held = names.is_revoked
-            these = [name for name in some if held(name, withdrawn.artists) is on]
+            these = [name for name in some if names.is_revoked(name, withdrawn.artists) is on]
             if these:
                 _mark(db, BY_ARTIST, (stems.c.artist.in_(these),), on=on)
         contested = select(conflicts.c.stem_id).join(
