@@ -52,7 +52,8 @@ class ReembeddingReport:
 
     Attributes:
         space: id of the new embedding space.
-        embedded: stems that were embedded. skipped: stems that were there already.
+        embedded: stems that were embedded. skipped: stems that were there already, of a run that
+            fills and switches: when it began.
         updated: stems that were there under other metadata. removed: segments of stems that are
             gone from the libraries.
         segments: in the new space.
@@ -78,7 +79,7 @@ class ReembeddingReport:
         return replace(
             later,
             embedded=self.embedded + later.embedded,
-            skipped=later.skipped - self.embedded - self.updated,
+            skipped=self.skipped,
             updated=self.updated + later.updated,
             seconds=round(self.seconds + later.seconds, 3),
         )

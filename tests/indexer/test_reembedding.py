@@ -206,6 +206,18 @@ def test_what_is_indexed_changed_removed_or_revoked_meanwhile_is_so_in_the_new_s
     }
 
 
+def test_stems_that_change_or_go_before_the_switch_are_not_taken_from_those_there_before(
+    two: Spaces,
+) -> None:
+    bench = two.bench
+    filled = two.fill()
+    (bench.root / "1.wav").unlink()
+    bench.tables("**,full,The Band,,,,strings,,")
+    bench.run(prune=True)
+    both = filled.then(two.switch())
+    assert (both.embedded, both.skipped, both.updated) == (6, 0, 5)
+
+
 def test_a_source_that_is_revoked_while_it_is_embedded_is_not_found(two: Spaces) -> None:
     new = two.beside()
     task = two.task(new)
