@@ -230,7 +230,7 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         key=found.key,
         key_confidence=round(key_confidence(found.key_confidence, sound.duration_s), 3),
         loudness_lufs=_rounded(found.loudness_lufs),
-        sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
+        sound=for_embedder(sound, job.sample_rate, heard.layout) if wants_sound else None,
         landmarks=landmarks_of(sound, heard.layout) if wants_landmarks else None,
         rhythm=find_rhythm(sound, heard.layout) if wants_rhythm else None,
         tags=tags,
@@ -345,7 +345,7 @@ def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outc
         key=info.key,
         key_confidence=round(info.key_confidence, 3),
         loudness_lufs=_rounded(loudness),
-        sound=_for_embedder(sound, job) if wants_sound else None,
+        sound=for_embedder(sound, job.sample_rate) if wants_sound else None,
         landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
@@ -391,10 +391,11 @@ def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:
     return unique if named or not drums else (*unique, "Drums")
 
 
-def _for_embedder(sound: Audio, job: MeasureJob, layout: ChannelLayout | None = None) -> Audio:
+def for_embedder(sound: Audio, sample_rate: int, layout: ChannelLayout | None = None) -> Audio:
+    """A sound as an embedder hears it: ``[1, T]`` at its rate in Hz."""
     from rag_audio.audio import channels
 
-    return resample(channels.heard(sound, layout), job.sample_rate)
+    return resample(channels.heard(sound, layout), sample_rate)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.long_sounds import LongSound, SpooledSound, listen
-from indexer.measure import Refused, Render
+from indexer.measure import Refused, Render, for_embedder
 from indexer.survey import Limits
-from rag_audio.audio import channels
-from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
-from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.domain import Audio
 from rag_audio.domain.songs import song_file, song_id
 from rag_audio.errors import RagAudioError
@@ -56,7 +53,7 @@ def hear_stem(job: HearJob, render: Render) -> HeardSound | Refused:
         if song_id(file_sha256(path), song) != job.stem:
             return Refused(CHANGED)
         if suffix_of(read_head(path)) == SCORE:
-            return HeardSound(_for_embedder(render(job.file), job))
+            return HeardSound(for_embedder(render(job.file), job.sample_rate))
         heard = listen(
             job.file,
             max_duration_s=Limits().max_duration_s,
@@ -69,11 +66,7 @@ def hear_stem(job: HearJob, render: Render) -> HeardSound | Refused:
     except OSError as fault:
         return Refused(f"it cannot be read: {fault.strerror or fault}")
     if not isinstance(heard, LongSound):
-        return HeardSound(_for_embedder(heard.audio, job, heard.layout))
+        return HeardSound(for_embedder(heard.audio, job.sample_rate, heard.layout))
     if heard.spooled is None:
         return Refused("it has no sound")
     return HeardSound(heard.spooled)
-
-
-def _for_embedder(sound: Audio, job: HearJob, layout: ChannelLayout | None = None) -> Audio:
-    return resample(channels.heard(sound, layout), job.sample_rate)
