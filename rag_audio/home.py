@@ -245,7 +245,7 @@ class Home:
             asked = frozenset(libraries)
             limited._libraries = asked if self._libraries is None else asked & self._libraries
         if limited._libraries is not None:
-            from rag_audio.storage.catalogue import LimitedCatalogue
+            from rag_audio.storage.limited_catalogue import LimitedCatalogue
 
             seen = LimitedCatalogue(self.whole.catalogue, limited._libraries)
             limited.made["catalogue"] = seen

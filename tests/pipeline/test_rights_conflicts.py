@@ -21,8 +21,9 @@ from rag_audio.domain.conflict_documents import conflict_json, conflict_lines
 from rag_audio.domain.conflicts import Claim, Conflict
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.stems import FileState, WithheldFile
-from rag_audio.storage.catalogue import LimitedCatalogue, SqlCatalogue
+from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
+from rag_audio.storage.limited_catalogue import LimitedCatalogue
 from rag_audio.storage.migrations import make_schema
 
 TODAY = date(2026, 6, 1)

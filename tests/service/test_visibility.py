@@ -31,8 +31,9 @@ from rag_audio.service.tables import SqlOwners
 from rag_audio.service.visibility import Visibility, may_see
 from rag_audio.service.wording import Places
 from rag_audio.settings import Settings
-from rag_audio.storage.catalogue import LimitedCatalogue, SqlCatalogue
+from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url
+from rag_audio.storage.limited_catalogue import LimitedCatalogue
 
 NUMBERS = range(70_001, 70_006)
 LIBRARIES = ("mine", "ours", "theirs")

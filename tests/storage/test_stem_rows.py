@@ -25,8 +25,9 @@ from rag_audio.domain.licensing import Revocation, RevocationOf, Rights
 from rag_audio.domain.stems import FileState
 from rag_audio.guardrails import make_policy
 from rag_audio.storage import stem_rows
-from rag_audio.storage.catalogue import LimitedCatalogue, SqlCatalogue
+from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
+from rag_audio.storage.limited_catalogue import LimitedCatalogue
 from tests.storage.test_catalogue import granted
 from tests.storage.test_migrations import INDEX
 
