@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Engine,
-    Row,
     Select,
     delete,
     func,
@@ -28,9 +27,9 @@ from sqlalchemy import (
     select,
 )
 
-from rag_audio.domain import License, Rights, Stem, StemKind, names
+from rag_audio.domain import License, Rights, Stem, StemKind
 from rag_audio.domain.clearance import TOLD_IDS, Clearance, checked_prefix, standing, the_one
-from rag_audio.domain.codec import decode, encode, json_form
+from rag_audio.domain.codec import encode
 from rag_audio.domain.holdings import (
     FACETS,
     MOST_VALUES,
@@ -57,6 +56,7 @@ from rag_audio.storage.catalogue_snapshot import (
 )
 from rag_audio.storage.database import ROWS_AT_ONCE, hold, in_parts, reading, writing
 from rag_audio.storage.epoch import CatalogueEpoch, raise_epoch, read_epoch
+from rag_audio.storage.file_rows import delete_paths, row_of, state_of
 from rag_audio.storage.index_shards import SqlShards
 from rag_audio.storage.limited_catalogue import LimitedCatalogue
 from rag_audio.storage.locks import claim
@@ -69,15 +69,6 @@ from rag_audio.storage.stem_rows import stem_groups, stems
 
 _FILES_LOCK = "files"
 """Conflicts are found from the files of all libraries, so their writers take turns."""
-
-
-@json_form(named="stem", flat=("stem",), later=("measured_by",))
-@dataclass(frozen=True)
-class _MeasuredStem:
-    """The column ``stem`` of a file: what the stem says, and by which version it was measured."""
-
-    stem: Stem
-    measured_by: int = 0
 
 
 class SqlCatalogue:
@@ -266,7 +257,7 @@ class SqlCatalogue:
                 is.
         """
         states = {state.path: state for state in files}
-        rows = {path: _row_of(library, state) for path, state in states.items()}
+        rows = {path: row_of(library, state) for path, state in states.items()}
         if not rows:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
@@ -280,7 +271,7 @@ class SqlCatalogue:
                         del rows[known["path"]]
             if not rows:
                 return
-            touched = _delete_paths(connection, library, list(rows))
+            touched = delete_paths(connection, library, list(rows))
             connection.execute(insert(_files), list(rows.values()))
             touched.update(row["stem_id"] for row in rows.values())
             told = {(library, path): states[path].stem for path in rows}
@@ -309,7 +300,7 @@ class SqlCatalogue:
                 rows = []
                 for some in in_parts(sorted(values)):
                     rows += connection.execute(mine.where(column.in_(some))).all()
-        states = map(_state_of, rows)
+        states = map(state_of, rows)
         return {state.path: state for state in sorted(states, key=lambda state: state.path)}
 
     def file_pages(self, library: str, *, by_stem: bool = False) -> Iterator[list[FileState]]:
@@ -331,7 +322,7 @@ class SqlCatalogue:
                 if by_stem:  # the last stem may have more files than the page had room for
                     rows = [row for row in rows if row.stem_id != last]
                     rows += connection.execute(mine.where(column == last))
-            yield [_state_of(row) for row in rows]
+            yield [state_of(row) for row in rows]
 
     def stems_of_many_files(self, library: str) -> list[str]:
         """Ids of the stems whose bytes lie at several paths of a library."""
@@ -345,7 +336,7 @@ class SqlCatalogue:
         gone = list(paths)
         if gone:
             with writing(self._engine, _FILES_LOCK) as connection:
-                touched = _delete_paths(connection, library, gone)
+                touched = delete_paths(connection, library, gone)
                 if touched:
                     self._touched(connection, library, touched)
 
@@ -698,55 +689,12 @@ def _part_of(view: View, query: StemQuery) -> LibraryHoldings:
     )
 
 
-def _row_of(library: str, state: FileState) -> dict[str, Any]:
-    if state.stem.library != library:
-        raise LibraryError(f"{state.path!r} is a stem of {state.stem.library!r}, not {library!r}")
-    return {
-        "library": library,
-        "path": state.path,
-        "size": state.size,
-        "mtime_ns": state.mtime_ns,
-        "declared": state.declared,
-        "space": state.space,
-        "stem_id": state.stem.id,
-        "artist": names.exact(state.stem.artist),
-        "stem": json.dumps(
-            encode(_MeasuredStem(state.stem, state.measured_by)), ensure_ascii=False
-        ),
-        "decision": state.decision,
-    }
-
-
-def _state_of(row: Row[Any]) -> FileState:
-    held = decode(_MeasuredStem, json.loads(row.stem))
-    return FileState(
-        row.path,
-        row.size,
-        row.mtime_ns,
-        row.declared,
-        row.space,
-        held.stem,
-        row.decision,
-        held.measured_by,
-    )
-
-
 def _has_wrong_conflicts(connection: Connection) -> bool:
     """Whether conflicts do not follow from the files, or cannot be found."""
     try:
         return bool(rights_tables.mismatched_conflicts(connection))
     except LedgerTampered:
         return True
-
-
-def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set[str]:
-    """Delete the rows of files; the ids of the stems that they were."""
-    stems: set[str] = set()
-    for some in in_parts(paths):
-        these = (_files.c.library == library, _files.c.path.in_(some))
-        stems.update(connection.execute(select(_files.c.stem_id).where(*these)).scalars())
-        connection.execute(delete(_files).where(*these))
-    return stems
 
 
 def _salt(known: object) -> bytes:
