@@ -346,33 +346,36 @@ def find_triples(peaks: Peaks, each: int, stretch: float = 0.0) -> Triples:
     low = np.searchsorted(times, times + shortest * MIN_RATIO)
     high = np.searchsorted(times, times + longest, side="right")
     end = np.searchsorted(times, times + furthest, side="right")
-    found = _pairs(peaks, np.arange(times.size), low, high, shortest)
+    found = triples_near(peaks, np.arange(times.size), low, high, shortest)
     # Where little sounds: notes of a slow bass are seconds apart.
     few = np.bincount(found[0], minlength=times.size) < each
     sparse = np.flatnonzero(few & (end > high))
     if sparse.size:
         far = np.minimum(end, low + _MOST_NEAR)
-        more = _pairs(peaks, sparse, low[sparse], far[sparse], shortest)
+        more = triples_near(peaks, sparse, low[sparse], far[sparse], shortest)
         found = np.concatenate([found[:, ~np.isin(found[0], sparse)], more], axis=1)
         found = found[:, np.argsort(found[0], kind="stable")]
     return Triples(peaks, *_strongest(peaks, found, each))
 
 
-def _pairs(peaks: Peaks, first: Numbers, low: Numbers, high: Numbers, shortest: float) -> Numbers:
+def triples_near(
+    peaks: Peaks, first: Numbers, low: Numbers, high: Numbers, shortest: float
+) -> Numbers:
     """``[3, N]``: every second and third peak that make a triple with some first ones, in order of
     the first, the second and the third.
 
     Args:
-        low, high: of each first peak the range of peaks that are near it.
+        first: ``[F]`` indices of peaks. low, high: of each the range of peaks that are near it.
+        shortest: least time from the first peak to the third, in seconds.
     """
     some = [
-        _pairs_of(peaks, first[at:to], low[at:to], high[at:to], shortest)
+        _triples_of(peaks, first[at:to], low[at:to], high[at:to], shortest)
         for at, to in pairwise(range(0, first.size + _TOGETHER, _TOGETHER))
     ]
     return np.concatenate([np.zeros((3, 0), np.int64), *some], axis=1)
 
 
-def _pairs_of(
+def _triples_of(
     peaks: Peaks, first: Numbers, low: Numbers, high: Numbers, shortest: float
 ) -> Numbers:
     owners, near = _ranges(low, high)

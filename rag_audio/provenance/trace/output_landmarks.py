@@ -21,12 +21,11 @@ from rag_audio.domain.landmarks import Postings
 from rag_audio.provenance.trace.alignment import peaks_of
 from rag_audio.provenance.trace.fingerprint import Fingerprint, Numbers, PeakSet, Reals, backwards
 from rag_audio.retrieval.landmarks import (
-    MAX_LEAP,
-    MAX_RATIO,
     MIN_RATIO,
     Peaks,
     TripleGrid,
     Triples,
+    triples_near,
 )
 from rag_audio.retrieval.matching import for_each_triple, hypotheses
 
@@ -131,25 +130,16 @@ def _triples(peaks: PeakSet, each: int, stretch: float) -> Triples:
     shortest, longest = GRID.shortest_s * np.exp(-stretch), GRID.longest_s * np.exp(stretch)
     low = np.searchsorted(times, times + shortest * MIN_RATIO)
     high = np.searchsorted(times, times + longest, side="right")
-    rows = [
-        _from(times, peaks.semitones, first, np.arange(low[first], high[first]), shortest, each)
-        for first in range(times.size)
-    ]
-    found = np.concatenate(rows, axis=1) if rows else np.zeros((3, 0), np.int64)
-    ranks = np.zeros(times.size, np.int64)
-    return Triples(Peaks(times, peaks.semitones, ranks, peaks.duration_s), *found)
+    every = Peaks(times, peaks.semitones, np.zeros(times.size, np.int64), peaks.duration_s)
+    found = triples_near(every, np.arange(times.size), low, high, shortest)
+    return Triples(every, *_soonest(times, found, each))
 
 
-def _from(
-    times: Reals, semitones: Reals, first: int, near: Numbers, shortest: float, each: int
-) -> Numbers:
-    """``[3, N]``: the triples that begin with a peak."""
-    near = near[np.abs(semitones[near] - semitones[first]) <= MAX_LEAP]
-    after = times[near] - times[first]
-    gaps, spans = after[:, None], after[None]
-    fits = (spans >= shortest) & (gaps >= MIN_RATIO * spans) & (gaps <= MAX_RATIO * spans)
-    second, third = np.nonzero(fits)
-    # Of those that end with the same peak the ones whose second comes first.
-    soonest = np.lexsort((after[second], after[third]))[:each]
-    chosen = [near[second[soonest]], near[third[soonest]]]
-    return np.asarray(np.stack([np.full(soonest.size, first), *chosen]), np.int64)
+def _soonest(times: Reals, triples: Numbers, each: int) -> Numbers:
+    """``[3, N]``: of triples in order of their first peak those that end soonest, ``each`` at most;
+    of those that end with the same peak the ones whose second comes first."""
+    first, second, third = triples
+    order = np.lexsort((times[second] - times[first], times[third] - times[first], first))
+    counts = np.bincount(first, minlength=1)
+    places = np.arange(first.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    return triples[:, order[places < each]]
