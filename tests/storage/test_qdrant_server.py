@@ -132,7 +132,7 @@ class StandIn:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return {
             "status": status,
-            "optimizer_status": "ok",
+            "optimizer_status": {"error": "no space left"} if status == "red" else "ok",
             "points_count": 5,
             "indexed_vectors_count": 3,
             "segments_count": 1,
@@ -285,6 +285,13 @@ def test_bulk_that_fails_turns_the_graph_on_again(server: StandIn) -> None:
         raise ZeroDivisionError
     last = server.sent("PATCH", "")[-1][3]["optimizers_config"]
     assert last["indexing_threshold"] > 0
+
+
+def test_a_graph_that_the_server_cannot_build_is_not_waited_for(server: StandIn) -> None:
+    index = server.open()
+    with pytest.raises(BackendError, match=r"the graph .*: no space left"), index.bulk():
+        index.upsert([point(stem("a"))])
+        server.statuses = ["yellow", "red"]
 
 
 def test_whether_the_index_was_switched_is_one_request_for_each_write(server: StandIn) -> None:
