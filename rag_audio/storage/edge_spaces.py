@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 SPACES, IN_USE = "spaces", "in-use.json"
 """In the index's folder, and no part of the index that lies there itself."""
+DESCRIPTION = "index.json"
+"""In the folder of an index: its format, space and dimension."""
+REMAKE = "rag-audio index --rebuild LIBRARY, then index your other libraries again"
+"""What mends an index that cannot be read."""
 
 _PREFIX = 24
 
@@ -39,7 +43,11 @@ def folder_in_use(root: Path) -> Path:
 
 
 def folder_of(root: Path, space: str) -> Path:
-    """The folder in use, or the one before where that is of this space and the other is not."""
+    """The folder in use, or the one before where that is of this space and the other is not.
+
+    Raises:
+        BackendUnavailable: it cannot be told.
+    """
     named = _named(root)
     current = root / str(named["current"])
     if named["previous"] is None or space_of(current) == space:
@@ -49,9 +57,13 @@ def folder_of(root: Path, space: str) -> Path:
 
 
 def space_of(folder: Path) -> str | None:
-    """The embedding space of the index in a folder; None: nothing tells it."""
-    space = _described(folder).get("space")
-    return space if isinstance(space, str) else None
+    """The embedding space of the index in a folder; None: there is none.
+
+    Raises:
+        BackendUnavailable: what tells it cannot be read.
+    """
+    space = described(folder).get("space")
+    return None if space is None else str(space)
 
 
 class EdgeSpaces:
@@ -131,11 +143,10 @@ class EdgeSpaces:
         beside = self._root / SPACES
         found = []
         for folder in (self._root, *(sorted(beside.iterdir()) if beside.is_dir() else ())):
-            described = _described(folder)
-            if "space" in described:
+            said = described(folder)
+            if said:
                 state = states.get(self._name(folder), SpaceState.BESIDE)
-                dimension = int(described["dimension"])
-                found.append((folder, str(described["space"]), dimension, state))
+                found.append((folder, str(said["space"]), said["dimension"], state))
         return found
 
     def _points(self, folder: Path, space: str, dimension: int) -> int:
@@ -197,9 +208,21 @@ def _named(root: Path) -> dict[str, Any]:
     }
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def described(folder: Path) -> dict[str, Any]:
+    """The format, space and dimension of the index in a folder; empty: there is none.
+
+    Raises:
+        BackendUnavailable: what tells it cannot be read.
+    """
+    path = folder / DESCRIPTION
     try:
-        said = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        made_for = {name: said[name] for name in ("format", "space", "dimension")}
+        return {**made_for, "dimension": int(made_for["dimension"])}
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return said if isinstance(said, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackendUnavailable(
+            f"{path} cannot be read: {error}",
+            hint=f"{REMAKE}; or remove {folder}, where that is of a space that is not in use",
+        ) from error

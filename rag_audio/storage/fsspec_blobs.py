@@ -169,15 +169,16 @@ class FsspecBlobs:
         bucket, within, _ = self._system.split_path(self._root)
         base = f"{within}/" if within else ""
         asked = {"Bucket": bucket, "Prefix": base + prefix}
+        last = base + after if after else ""
         found: list[BlobInfo] = []
         while len(found) < limit:
-            start = {"StartAfter": base + after} if after else {}
+            start = {"StartAfter": last} if last else {}
             most = min(PAGE, limit - len(found))
             page = self._system.call_s3("list_objects_v2", **asked, **start, MaxKeys=most)
             for one in page.get("Contents", ()):
-                after = one["Key"].removeprefix(base)
-                if after and not after.endswith("/"):  # Such objects stand for empty folders.
-                    found.append(self._info(after, {**one, "size": one["Size"]}))
+                last = one["Key"]
+                if not last.endswith("/"):  # Such objects stand for empty folders.
+                    found.append(self._info(last.removeprefix(base), {**one, "size": one["Size"]}))
             if not page.get("IsTruncated"):
                 break
         return found

@@ -78,9 +78,9 @@ class Collections:
 
     def current(self) -> str | None:
         """The collection in use; None: there is none yet."""
-        aliases, plain = self._aliases(), self._is_plain()
-        current = aliases.get(self._alias(plain=plain))
-        return current or (self.name if plain else None)
+        aliases = self._aliases()
+        current = aliases.get(self.name) or aliases.get(self._alias(plain=True))
+        return current or (self.name if self._is_plain() else None)
 
     def previous(self) -> str | None:
         """The collection that was in use before the last switch."""

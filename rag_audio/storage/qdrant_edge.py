@@ -26,7 +26,7 @@ from rag_audio.errors import (
     RagAudioError,
 )
 from rag_audio.storage.edge_build import BUILD_LOCK, BUILDING
-from rag_audio.storage.edge_spaces import IN_USE, SPACES
+from rag_audio.storage.edge_spaces import DESCRIPTION, IN_USE, REMAKE, SPACES, described
 from rag_audio.storage.files import atomic_write, sync
 from rag_audio.storage.locks import LOCK, QUEUE, SOCKET, FileLock, wait_for_index
 from rag_audio.storage.qdrant_common import (
@@ -120,7 +120,6 @@ _BATCH = 512
 _PAGE = 256
 _NEW_MB, _WRITE_MB = 96, 32
 """Room that a new shard takes at most, and that a growing one maps at once."""
-_REMAKE = "rag-audio index --rebuild LIBRARY, then index your other libraries again"
 _WRITTEN, _BEFORE = "written", "shard.before"
 """In the index's folder: a token of the last changes, and the shard that a built one replaces."""
 _RESCORED = edge.QuantizationSearchParams(rescore=True, oversampling=2.0)
@@ -341,24 +340,18 @@ class EdgeIndex(QdrantIndex):
 
     def _claim(self) -> None:
         """Write down the space of a new index; compare it for an old one."""
-        described = self._path / "index.json"
-        if not described.exists():
+        found = described(self._path)
+        if not found:
             self._describe()
             return
-        try:
-            found = json.loads(described.read_text(encoding="utf-8"))
-            made_for = (found["format"], found["space"], found["dimension"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BackendUnavailable(
-                f"{described} cannot be read: {error}", hint=_REMAKE
-            ) from error
-        hint = f"use the embedder that made it, or {_REMAKE}"
+        made_for = (found["format"], found["space"], found["dimension"])
+        hint = f"use the embedder that made it, or {REMAKE}"
         self._outdated = self._is_outdated(made_for, f"the index at {self._path}", hint)
 
     def _describe(self) -> None:
         """Write down what the index holds."""
         what = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
-        with atomic_write(self._path / "index.json") as draft:
+        with atomic_write(self._path / DESCRIPTION) as draft:
             draft.write_text(json.dumps(what), encoding="utf-8")
 
     def _open(self) -> Any:
@@ -387,7 +380,7 @@ class EdgeIndex(QdrantIndex):
         except Exception as error:
             raise BackendUnavailable(
                 f"the index at {self._path} cannot be opened: {_one_line(error)}",
-                hint=f"if this stays, {_REMAKE}",
+                hint=f"if this stays, {REMAKE}",
             ) from error
 
     @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 
 from rag_audio.domain.ports import Progress, SpaceInfo
-from rag_audio.errors import ConfigError, IndexMismatch
+from rag_audio.errors import BackendError, ConfigError, IndexMismatch
 from rag_audio.storage.qdrant_calls import LONG_S, QdrantCalls, connect, shown
 from rag_audio.storage.qdrant_collections import (
     DEFAULT_COLLECTION,
@@ -143,6 +143,9 @@ class ServerIndex(QdrantIndex):
 
         Args:
             progress: is told how many of the points the graph holds while that is waited for.
+
+        Raises:
+            BackendError: the server cannot build it.
         """
         self._set_threshold(0)
         self._bulk = True
@@ -167,6 +170,12 @@ class ServerIndex(QdrantIndex):
                 progress(info.indexed_vectors_count or 0, info.points_count or 0)
             if info.status == models.CollectionStatus.GREEN:
                 return
+            if info.status == models.CollectionStatus.RED:
+                raise BackendError(
+                    f"{self._call.where} cannot build the graph of {self._collection!r}: "
+                    f"{_why(info.optimizer_status)}",
+                    hint="its log says more; what was put is there and is searched without a graph",
+                )
             time.sleep(_LOOK_S)
 
     def close(self) -> None:
@@ -272,6 +281,11 @@ class ServerIndex(QdrantIndex):
                 f"the index was switched from embedding space {self.space} to another one",
                 hint="use the embedder of the space in use",
             )
+
+
+def _why(status: Any) -> str:
+    """What a collection's optimizers say went wrong."""
+    return str(getattr(status, "error", None) or "it failed")
 
 
 class ServerSpaces:

@@ -67,6 +67,21 @@ def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: str) -> None:
             ask()
 
 
+def test_an_object_that_stands_for_the_folder_of_the_prefix_is_passed_over(
+    tmp_path: Path, bucket: str
+) -> None:
+    import boto3
+
+    client = boto3.client("s3")
+    for key in ("made/", "made/masters/"):
+        client.put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"")
+    store = open_store(f"{bucket}/made", tmp_path, 1)
+    store.put("masters/1.wav", b"1")
+    store.put("masters/2.wav", b"2")
+    assert [info.key for info in store.page(limit=1)] == ["masters/1.wav"]
+    assert [info.key for info in store.page(after="masters/1.wav", limit=1)] == ["masters/2.wav"]
+
+
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
     pytest.importorskip("s3fs")
     with s3_away():

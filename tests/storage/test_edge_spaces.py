@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rag_audio.domain.ports import SpaceState
-from rag_audio.errors import IndexMismatch, InvalidInput
+from rag_audio.errors import BackendUnavailable, IndexMismatch, InvalidInput
 from rag_audio.storage.edge_spaces import EdgeSpaces
 from rag_audio.storage.shared_index import SharedIndex
 from rag_audio.testing.index import ANY, DIMENSION, QUERY, SPACE, point, stem
@@ -38,3 +38,16 @@ def test_a_space_is_filled_beside_the_other_and_switched_to_and_back(tmp_path: P
     spaces.remove("space-b")
     with pytest.raises(InvalidInput, match="nothing of embedding space"):
         spaces.switch("space-b")
+
+
+def test_a_space_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    spaces = EdgeSpaces(tmp_path / "index")
+    beside = spaces.open_space("space-b", DIMENSION)
+    beside.upsert([point(stem("a"))])
+    beside.close()
+    (tmp_path / "index" / "spaces" / "notes.txt").touch()
+    assert [one.space for one in spaces.spaces(counted=False)] == ["space-b"]
+    (described,) = (tmp_path / "index" / "spaces").glob("*/index.json")
+    described.write_text("{")
+    with pytest.raises(BackendUnavailable, match=r"index\.json cannot be read"):
+        spaces.spaces(counted=False)

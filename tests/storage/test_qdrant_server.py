@@ -129,9 +129,10 @@ class StandIn:
     def _info(self, name: str) -> dict[str, Any]:
         made = self.collections[name]
         params = {"vectors": made.get("vectors", {})}
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return {
-            "status": self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0],
-            "optimizer_status": "ok",
+            "status": status,
+            "optimizer_status": {"error": "no space left"} if status == "red" else "ok",
             "points_count": 5,
             "indexed_vectors_count": 3,
             "segments_count": 1,
@@ -286,6 +287,23 @@ def test_bulk_that_fails_turns_the_graph_on_again(server: StandIn) -> None:
     assert last["indexing_threshold"] > 0
 
 
+def test_a_graph_that_the_server_cannot_build_is_not_waited_for(server: StandIn) -> None:
+    index = server.open()
+    with pytest.raises(BackendError, match=r"the graph .*: no space left"), index.bulk():
+        index.upsert([point(stem("a"))])
+        server.statuses = ["yellow", "red"]
+
+
+def test_whether_the_index_was_switched_is_one_request_for_each_write(server: StandIn) -> None:
+    index = server.open()
+    server.requests.clear()
+    index.upsert([point(stem("a"))])
+    assert [(method, path) for method, path, *_ in server.requests] == [
+        ("GET", "/aliases"),
+        ("PUT", "/collections/rag-audio--space-a/points"),
+    ]
+
+
 def test_a_switch_is_one_request_and_so_is_the_way_back(server: StandIn) -> None:
     index, spaces = server.open(), server.spaces()
     beside = spaces.open_space("space-b", D)
@@ -337,6 +355,11 @@ def test_a_collection_called_like_the_alias_goes_on_and_can_be_moved_away_from(
     spaces.switch(SPACE)
     assert server.aliases["rag-audio--current"] == "rag-audio"
     index.upsert([point(stem("b"))])
+    spaces.switch("space-b")
+    spaces.remove(SPACE)
+    assert {one.space: one.state for one in spaces.spaces()} == {"space-b": SpaceState.CURRENT}
+    with pytest.raises(IndexMismatch, match="space-c"):
+        server.open("space-c")
 
 
 def test_a_snapshot_is_fetched_checked_removed_there_and_brought_back(
