@@ -147,8 +147,6 @@ def create(
             hint="choose another place, or make room on the disk",
         ) from error
     warnings.insert(0, WITHOUT_KEYS)
-    if not (home / KEYS).is_dir():
-        warnings.append("this home has no keys yet: nothing was marked in it")
     rows = None if counts is None else sum(counts.values())
     return Backup(target, made.files, made.size, tuple(warnings), rows, left_out=left_out)
 
