@@ -189,11 +189,13 @@ def _who_may_say_so(yes: bool, hide: Callable[[], None]) -> Callable[[str], bool
 
 
 def _of_keys(settings: Settings, database: Engine | None) -> Iterator[str]:
-    """A line for each key that the archived database knows, and that is not in the archive."""
+    """Lines about keys that are not in the archive."""
     from rag_audio.provenance.credentials.watermark_keys import key_notes
 
     if settings.keys_folder is not None:
         yield f"the keys are in {settings.keys_folder} and not in the archive: keep a copy of them"
+    elif not settings.keys.is_dir():
+        yield "this home has no keys yet: nothing was marked in it"
     if database is not None:
         yield from key_notes(database, settings.keys)
     elif (settings.home / "ledger.db").is_file():

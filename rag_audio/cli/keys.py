@@ -111,10 +111,11 @@ def export_root(
 ) -> None:
     """Write the public certificates that others need to trust this home's signatures."""
     with open_home(home) as opened:
-        known = signing_keys.anchors(opened.settings.keys)
+        folder = opened.settings.keys
+    known = signing_keys.anchors(folder)
     if not known:
         raise InvalidInput(
-            f"there is no signing key in {opened.settings.home / 'keys'}",
+            f"there is no signing key in {folder}",
             hint="the first output that is generated makes one",
         )
     try:

@@ -20,7 +20,6 @@ import shutil
 import sqlite3
 import tarfile
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from rag_audio import __version__
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.home import MASTERS
 from rag_audio.pipeline import home_files
-from rag_audio.pipeline.earlier_archives import EarlierFiles
+from rag_audio.pipeline.earlier_archives import BROKEN, EarlierFiles
 from rag_audio.pipeline.home_files import (
     INDEX,
     KEYS,
@@ -147,8 +146,6 @@ def create(
             hint="choose another place, or make room on the disk",
         ) from error
     warnings.insert(0, WITHOUT_KEYS)
-    if not (home / KEYS).is_dir():
-        warnings.append("this home has no keys yet: nothing was marked in it")
     rows = None if counts is None else sum(counts.values())
     return Backup(target, made.files, made.size, tuple(warnings), rows, left_out=left_out)
 
@@ -209,7 +206,7 @@ def restore(
             f"{str(archive)!r} is not restored: {error}",
             hint="use an archive of `rag-audio backup`",
         ) from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except BROKEN as error:
         raise UnreadableFile(f"{str(archive)!r} is not a complete tar file: {error}") from error
     except OSError as error:
         raise UnreadableFile(

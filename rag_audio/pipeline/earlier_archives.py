@@ -9,10 +9,10 @@ archive, or from the one before that, and compares each file with the manifest o
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import tarfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -22,10 +22,12 @@ from typing import IO, Any, Literal
 
 from rag_audio.errors import InvalidInput
 from rag_audio.home import MASTERS
-from rag_audio.pipeline.home_files import NAME, NAME_1, BadArchive, Filed, Listing
+from rag_audio.pipeline.home_files import NAME, NAME_1, BadArchive, Filed, Listing, next_object
 
 LASTING = (f"{MASTERS}/", "outputs/")
 """Beginnings of the names of files that are never changed."""
+BROKEN = (tarfile.TarError, EOFError, zlib.error)
+"""What reading an archive raises that is damaged, or none."""
 _GZIP = b"\x1f\x8b"
 _HINT = "name the earlier archives with --earlier, or put them beside this one"
 
@@ -46,7 +48,7 @@ class EarlierFiles:
         self._db.execute("CREATE TABLE files (name TEXT PRIMARY KEY, size, sha256, changed)")
         try:
             self.about = self._read(archive)
-        except (tarfile.TarError, EOFError, OSError, BadArchive) as error:
+        except (*BROKEN, OSError, BadArchive) as error:
             self._db.close()
             raise InvalidInput(
                 f"{str(archive)!r} cannot be built upon: {error}",
@@ -84,16 +86,14 @@ class EarlierFiles:
         raise BadArchive("it has no manifest: it breaks off, or is no backup")
 
     def _fill(self, source: IO[bytes]) -> dict[str, Any]:
-        head = json.loads(source.readline())
+        head = next_object(source)
         line: dict[str, Any] = {}
-        for text in source:
-            line = json.loads(text)
+        while "files" not in line:
+            line = next_object(source)
             if str(line.get("name", "")).startswith(LASTING):
-                row = (line["name"], line["size"], line["sha256"], line.get("changed"))
+                row = (line["name"], line.get("size"), line.get("sha256"), line.get("changed"))
                 self._db.execute("INSERT INTO files VALUES (?, ?, ?, ?)", row)
-        if "files" not in line:
-            raise BadArchive("its manifest breaks off")
-        return {"created": head.get("created"), "sha256": line["sha256"]}
+        return {"created": head.get("created"), "sha256": line.get("sha256")}
 
 
 @contextmanager
@@ -159,22 +159,27 @@ def fetch(
         put: writes a file of this name and gives its SHA-256. remove: takes it away again.
 
     Raises:
-        InvalidInput: files are in none of the archives.
+        InvalidInput: files are in none of the archives, as far as these can be read.
     """
     queue, seen = deque([*named, *_before(archive, head)]), set[Path]()
+    damaged: list[str] = []
     with closing(LeftOut(files)) as missing:
         while queue and missing.left()[0]:
             earlier = queue.popleft()
             if earlier.absolute() in seen or not earlier.is_file():
                 continue
             seen.add(earlier.absolute())
-            queue.extend(_look_through(earlier, missing, put, remove))
+            try:
+                queue.extend(_look_through(earlier, missing, put, remove))
+            except BROKEN as error:  # Another one may have what is lost.
+                damaged.append(f"; {str(earlier)!r} is damaged: {error}")
         number, first = missing.left()
     if number:
         about = head["earlier"]
         raise InvalidInput(
             f"{str(archive)!r} is not restored: {number} of its files, such as {first}, are in an "
-            f"earlier archive, {about.get('name')!r} of {about.get('created')}, or one before it",
+            f"earlier archive, {about.get('name')!r} of {about.get('created')}, or one before it"
+            + "".join(damaged),
             hint=_HINT,
         )
 
@@ -185,23 +190,38 @@ def _look_through(
     put: Callable[[str, IO[bytes]], str],
     remove: Callable[[str], None],
 ) -> list[Path]:
-    """Take what is looked for; the archives that this one builds upon."""
+    """Take what is looked for; the archives that this one builds upon. Raises what is in
+    :data:`BROKEN`."""
     with opened(earlier) as tar:
         for member in members(tar):
             if member.name == NAME and (source := tar.extractfile(member)) is not None:
-                return _before(earlier, json.loads(source.readline()))
+                return _before(earlier, _head(source))
+            if member.name == NAME_1:
+                return []
             name = member.name.partition("/")[2]
             wanted = missing.wanted(name, member.size) if member.isreg() else None
             source = None if wanted is None else tar.extractfile(member)
             if source is None:
                 continue
-            if put(name, source) == wanted:
+            try:
+                is_same = put(name, source) == wanted
+            except BROKEN:
+                remove(name)
+                raise
+            if is_same:
                 missing.found(name)
                 if not missing.left()[0]:
                     return []
             else:
                 remove(name)
-    return []
+    raise tarfile.ReadError("it has no manifest: it breaks off, or is no backup")
+
+
+def _head(manifest: IO[bytes]) -> dict[str, Any]:
+    try:
+        return next_object(manifest)
+    except BadArchive as error:
+        raise tarfile.ReadError(str(error)) from error
 
 
 def _before(archive: Path, head: dict[str, Any]) -> list[Path]:

@@ -415,6 +415,15 @@ def _next(source: IO[bytes]) -> bytes:
     return line
 
 
+def next_object(source: IO[bytes]) -> dict[str, Any]:
+    """The next line of a manifest.
+
+    Raises:
+        BadArchive: it is too long, breaks off, or is no object.
+    """
+    return _object(_next(source))
+
+
 def _object(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)

@@ -90,8 +90,10 @@ class Folders:
 
     def is_there(self, file: Path) -> bool:
         """Whether an output is here or in the store. Raises as :meth:`here`."""
-        if file.is_file() and not file.is_symlink():
-            return True
+        return (file.is_file() and not file.is_symlink()) or self.is_copy(file)
+
+    def is_copy(self, file: Path) -> bool:
+        """Whether a file here is in the store too, which is elsewhere. Raises as :meth:`here`."""
         return self.remote is not None and self.remote.stat(self.key_of(file)) is not None
 
     def store(self, *files: Path) -> None:
@@ -159,14 +161,17 @@ class Folders:
 
     def remove_attempt(self, job: str, token: str) -> None:
         """Remove what one attempt made. Raises as :meth:`remove_attempts`."""
-        shutil.rmtree(self.of_attempt(job, token), ignore_errors=True)
-        if self.remote is not None:
-            for blob in every(self.remote, f"outputs/{job}/{token}/"):
-                self.remote.delete(blob.key)
+        self._remove_all_of(self.of_attempt(job, token))
 
     def remove_delivered(self, job: str) -> None:
-        """Remove all files that a job delivered."""
-        shutil.rmtree(self.outputs / _checked(job), ignore_errors=True)
+        """Remove all files that a job delivered. Raises as :meth:`remove_attempts`."""
+        self._remove_all_of(self.outputs / _checked(job))
+
+    def _remove_all_of(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if self.remote is not None:
+            for blob in every(self.remote, f"{self.key_of(folder)}/"):
+                self.remote.delete(blob.key)
 
     def of_upload(self, id_: str, suffix: str) -> Path:
         """The file of an upload."""
@@ -341,8 +346,8 @@ class Tidying:
                 self._folders.remove_attempts(job)
             kept = self._folders.of_result(job)
             if kept is not None and _is_folder(kept):
-                is_copy = self._folders.remote is not None
-                _remove_all(_aged(kept, _ANY if is_copy else _OTHER_FORMAT, self._kept_s))
+                _remove_all(_aged(kept, _OTHER_FORMAT, self._kept_s))
+                _remove_all(filter(self._folders.is_copy, _aged(kept, _ANY, self._kept_s)))
                 _remove_all(_aged(kept, _HIDDEN, MARGIN_S))
 
     def _drop_uploads(self) -> int:

@@ -1,4 +1,4 @@
-"""Removing what is old: finished jobs, the progress of finished jobs, idempotency keys.
+"""Removing what is old: finished jobs, the progress of jobs, idempotency keys.
 
 In short transactions of some hundred rows each, so that nobody waits for them, by any number of
 processes at once. Nothing goes that the ledger needs: its entries say by themselves what each
@@ -19,7 +19,7 @@ from rag_audio.provenance.ledger.audit_pages import find_logged
 from rag_audio.service.jobs import JobState
 from rag_audio.service.queue import KEPT_S
 from rag_audio.service.tables import deliveries, events, idempotency, jobs, now
-from rag_audio.storage.database import writing
+from rag_audio.storage.database import reading, writing
 from rag_audio.storage.migrations import SqlStore
 
 AT_ONCE = 200
@@ -47,7 +47,7 @@ class Pruning(SqlStore):
 
     Args:
         engine: the ledger's own.
-        remove_files: removes the delivered files of a job, by its id.
+        remove_files: removes the delivered files of a job, by its id, also where none are left.
     """
 
     def __init__(self, engine: Engine, ages: Ages, remove_files: Callable[[str], None]) -> None:
@@ -58,7 +58,8 @@ class Pruning(SqlStore):
         """Remove all that is too old; how many rows of each kind went.
 
         Raises:
-            BackendUnavailable: the database is away; the next time goes on.
+            BackendUnavailable: the database or the store of the files is away; the next time goes
+                on.
         """
         gone = {
             "progress": self._in_parts(is_stopping, self._drop_progress),
@@ -102,20 +103,28 @@ class Pruning(SqlStore):
     def _prune_jobs(self, is_stopping: Callable[[], bool]) -> int:
         total, after = 0, (0.0, 0)
         while self._ages.jobs_s is not None and not is_stopping():
-            with writing(self._engine) as db:
+            with reading(self._engine) as db:
                 rows = _old_jobs(db, self._ages.jobs_s, after)
                 needed = _needed(db, rows)
-                ids = [row.id for row in rows if row.id not in needed]
-                for table in (events, deliveries):
-                    db.execute(delete(table).where(table.c.job.in_(ids)))
-                db.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+            ids = [row.id for row in rows if row.id not in needed]
+            # Before the rows: where the store of the files is away, the next time finds them.
             for id_ in ids:
                 self._remove_files(id_)
-            total += len(ids)
+            with writing(self._engine) as db:
+                total += _drop_jobs(db, ids)
             if len(rows) < AT_ONCE:
                 break
             after = (rows[-1].finished_at, rows[-1].seq)
         return total
+
+
+def _drop_jobs(db: Connection, ids: Sequence[str]) -> int:
+    """Delete jobs that nobody else is deleting; how many."""
+    wanted = select(jobs.c.id).where(jobs.c.id.in_(ids))
+    found = db.execute(wanted.with_for_update(skip_locked=True)).scalars().all()
+    for column in (events.c.job, deliveries.c.job, jobs.c.id):
+        db.execute(delete(column.table).where(column.in_(found)))
+    return len(found)
 
 
 def _old_jobs(
@@ -123,19 +132,22 @@ def _old_jobs(
 ) -> Sequence[Row[str, int, float, str]]:
     """Jobs that ended so long ago, after a place in the order of their ends.
 
-    Whom to call about them was called; and the newest job, and the last turn, stay: new ones are
-    counted on from them.
+    Whom to call about them was called, and no edit waits that begins with what they made; and the
+    newest job, and the last turn, stay: new ones are counted on from them.
     """
     calls = exists().where(deliveries.c.job == jobs.c.id, deliveries.c.state == "due")
+    edit = jobs.alias()
+    begun = exists().where(
+        edit.c.kind == "edit", edit.c.state.not_in(_FINAL), edit.c.request.contains(jobs.c.id)
+    )
     last = select(func.max(jobs.c.seq)).scalar_subquery()
     turn = select(func.max(jobs.c.turn)).scalar_subquery()
     newest = or_(jobs.c.seq == last, jobs.c.turn == turn)
     old = and_(jobs.c.state.in_(_FINAL), jobs.c.finished_at < now(db) - age_s)
     place = tuple_(jobs.c.finished_at, jobs.c.seq)
     wanted = select(jobs.c.id, jobs.c.seq, jobs.c.finished_at, jobs.c.result)
-    wanted = wanted.where(old, ~calls, ~newest, place > after)
-    wanted = wanted.order_by(jobs.c.finished_at, jobs.c.seq).limit(AT_ONCE)
-    return db.execute(wanted.with_for_update(of=jobs, skip_locked=True)).all()
+    wanted = wanted.where(old, ~calls, ~begun, ~newest, place > after)
+    return db.execute(wanted.order_by(jobs.c.finished_at, jobs.c.seq).limit(AT_ONCE)).all()
 
 
 def _needed(db: Connection, rows: Sequence[Row[str, int, float, str]]) -> set[str]:

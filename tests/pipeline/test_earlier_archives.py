@@ -157,6 +157,43 @@ def test_what_is_no_whole_archive_is_not_built_upon(
     assert "tue.tar" not in names(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["breaks off", "zeros", "in a master"])
+def test_an_earlier_archive_that_is_damaged_is_named_and_another_one_helps(
+    home: Path, tmp_path: Path, damage: str
+) -> None:
+    (home / "masters" / "1.wav").write_bytes(os.urandom(3 << 20))
+    first, other = tmp_path / "mon.tar.gz", tmp_path / "copy" / "mon.tar.gz"
+    second = tmp_path / "tue.tar.gz"
+    backup.create(home, first)
+    backup.create(home, second, since=first)
+    other.parent.mkdir()
+    held = first.read_bytes()
+    other.write_bytes(held)
+    half = len(held) // 2
+    rest = {"breaks off": b"", "zeros": bytes(half), "in a master": b"\xff" * half}[damage]
+    first.write_bytes(held[:half] + rest)
+    with pytest.raises(InvalidInput, match=r"of its files, .*mon\.tar\.gz' is damaged: "):
+        backup.restore(second, tmp_path / "again", wanted=GO_ON)
+    with pytest.raises(InvalidInput, match=r"mon\.tar\.gz' cannot be built upon"):
+        backup.create(home, tmp_path / "wed.tar", since=first)
+    assert not {"again", "wed.tar"} & set(names(tmp_path))
+    backup.restore(second, tmp_path / "again", wanted=GO_ON, earlier=(first, other))
+    assert sounds(tmp_path / "again") == sounds(home)
+
+
+@pytest.mark.parametrize("line", [b"{no JSON\n", b"[]\n", b"{}\n" * 2, b"x" * 70_000 + b"\n"])
+def test_a_manifest_that_cannot_be_read_is_not_built_upon(
+    home: Path, tmp_path: Path, line: bytes
+) -> None:
+    earlier = tmp_path / "mon.tar"
+    with tarfile.open(earlier, "w") as tar:
+        member = tarfile.TarInfo("manifest.jsonl")
+        member.size = len(line)
+        tar.addfile(member, io.BytesIO(line))
+    with pytest.raises(InvalidInput, match=r"cannot be built upon: its manifest"):
+        backup.create(home, tmp_path / "tue.tar", since=earlier)
+
+
 def test_both_commands_know_earlier_archives(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

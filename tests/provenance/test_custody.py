@@ -328,7 +328,16 @@ def test_a_folder_of_keys_may_be_elsewhere_and_read_only(
         opened.ledger.checkpoint()
     assert {file.name for file in secret.iterdir()} >= {"watermark.key", "ledger.key"}
     assert not (home / "keys").exists()
+    assert run(["keys", "export-root", str(tmp_path / "root.pem"), "--home", str(home)]) == 2
+    assert f"there is no signing key in {secret}" in capsys.readouterr().err
+    home.mkdir(exist_ok=True)
+    assert run(["backup", str(tmp_path / "home.tar"), "--home", str(home)]) == 0
+    notes = " ".join(capsys.readouterr().err.split())
+    assert f"the keys are in {secret} and not in the archive" in notes
+    assert "no keys yet" not in notes
     monkeypatch.delenv("RAG_AUDIO_KEYS_FOLDER")
+    assert run(["backup", str(tmp_path / "none.tar"), "--home", str(home)]) == 0
+    assert "this home has no keys yet" in " ".join(capsys.readouterr().err.split())
     load_or_create(tmp_path / "third" / "keys" / "watermark.key")
     for command in ("worker", "serve"):
         assert run([command, "--home", str(tmp_path / "third")]) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
+from rag_audio.errors import BackendUnavailable
 from rag_audio.provenance.ledger.commitments import OUTPUT
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.tables import LOCK, Draft, append_drafts
@@ -106,6 +107,32 @@ def test_jobs_that_wait_run_or_are_to_be_called_about_stay(engine: Engine) -> No
         db.execute(text("UPDATE webhook_deliveries SET state = 'done'"))
     assert pruned(engine)["jobs"] == 1
     assert called.id not in ids(engine) and ids(engine, "webhook_deliveries", "job") == []
+
+
+def test_a_job_stays_as_long_as_an_edit_waits_that_begins_with_it(engine: Engine) -> None:
+    jobs, begun, other = SqlJobs(engine), made(engine), made(engine)
+    age(engine, 31)
+    edit = jobs.accept("edit", {"generation": begun.id, "take": 1})
+    assert pruned(engine)["jobs"] == 1
+    assert begun.id in ids(engine) and other.id not in ids(engine)
+    jobs.cancel(edit.id)
+    assert pruned(engine)["jobs"] == 1
+    assert ids(engine) == [edit.id]
+
+
+def test_jobs_stay_until_their_files_are_gone(engine: Engine) -> None:
+    old = [made(engine) for _ in range(3)]
+    age(engine, 31)
+    made(engine)
+
+    def away(_id: str) -> None:
+        raise BackendUnavailable("the bucket is away")
+
+    with pytest.raises(BackendUnavailable):
+        Pruning(engine, AGES, away).prune(lambda: False)
+    removed: list[str] = []
+    assert pruned(engine, removed=removed)["jobs"] == 3
+    assert sorted(removed) == sorted(job.id for job in old)
 
 
 def test_new_jobs_get_places_after_all_that_were(engine: Engine) -> None:

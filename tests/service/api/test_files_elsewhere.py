@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from rag_audio.errors import BackendUnavailable
 from rag_audio.service.api.media import range_of
 from rag_audio.service.folders import MARGIN_S, Tidying
+from rag_audio.service.pruning import DAY_S, Ages, Pruning
 from rag_audio.storage.blobs import BlobStore
+from rag_audio.storage.database import writing
 from rag_audio.storage.fsspec_blobs import FsspecBlobs
 from tests.service.api.small_service import SmallService
 from tests.support.s3 import s3_bucket, s3_server
@@ -151,6 +154,36 @@ def test_only_what_a_job_names_stays(service: SmallService, take: str) -> None:
     assert job is not None
     service.service.folders.remove_attempts(job)
     assert keys(service, "outputs/") == before
+
+
+def test_a_copy_here_goes_by_its_age_and_what_the_bucket_has_not_stays(
+    service: SmallService, take: str
+) -> None:
+    parts = service.service
+    job = parts.jobs.find(take)
+    assert job is not None
+    folder = parts.folders.of_result(job)
+    assert folder is not None
+    before_the_move = folder / "take2.wav"
+    before_the_move.write_bytes(b"RIFF")
+    Tidying(parts.folders, parts.uploads, parts.jobs, kept_s=0.0).tidy_outputs()
+    assert [one.name for one in folder.iterdir()] == [before_the_move.name]
+    assert content(service, take).status_code == 200
+
+
+def test_what_a_job_delivered_goes_from_the_bucket_with_the_job(
+    service: SmallService, take: str
+) -> None:
+    assert keys(service, f"outputs/{take}/")
+    parts, masters = service.service, keys(service, "masters/")
+    service.accept()
+    with writing(service.world.home.database) as db:
+        db.execute(text("UPDATE jobs SET finished_at = 1.0 WHERE id = :id"), {"id": take})
+    pruning = Pruning(service.world.home.database, Ages(DAY_S), parts.folders.remove_delivered)
+    assert pruning.prune(lambda: False)["jobs"] == 1
+    assert keys(service, f"outputs/{take}/") == []
+    assert not (parts.folders.outputs / take).exists()
+    assert keys(service, "masters/") == masters
 
 
 def test_a_job_whose_files_cannot_be_stored_is_tried_again(
