@@ -7,6 +7,7 @@ nothing is made before it is needed.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -60,6 +61,7 @@ SPOOL = "spool"
 """Folder of a home in which the sound of long files waits for the embedder."""
 MASTERS = "masters"
 """Begins the keys of unmarked sounds, and names their folder."""
+_MASTER = re.compile(rf"{MASTERS}/(\d{{1,18}})\.wav")
 COPIES = "copies"
 """Folder of a home for local copies of files that lie at a URL."""
 
@@ -68,6 +70,12 @@ def master_key(output: int) -> str:
     """The key of an output's unmarked sound in :attr:`Home.files`. An empty file in its place was
     removed after its time; it keeps the number from being given again."""
     return f"{MASTERS}/{output}.wav"
+
+
+def output_of_master(key: str) -> int | None:
+    """The output whose unmarked sound has a key; None: it is of no master."""
+    found = _MASTER.fullmatch(key)
+    return None if found is None else int(found[1])
 
 
 def _state(path: Path) -> object:

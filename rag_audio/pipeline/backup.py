@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import sqlite3
 import tarfile
@@ -32,7 +31,7 @@ from sqlalchemy import Engine, select
 
 from rag_audio import __version__
 from rag_audio.errors import InvalidInput, UnreadableFile
-from rag_audio.home import MASTERS
+from rag_audio.home import master_key, output_of_master
 from rag_audio.pipeline import home_files
 from rag_audio.pipeline.earlier_archives import BROKEN, EarlierFiles
 from rag_audio.pipeline.home_files import (
@@ -65,7 +64,6 @@ SNAPSHOT = "qdrant"
 _ROWS = 1000
 _OF_A_FILE = 1024
 """Bytes that a tar file spends on a small file beside its content, about."""
-_MASTER = re.compile(rf"{MASTERS}/(\d{{1,18}})\.wav")
 
 
 TakeSnapshot = Callable[[Path], str | None]
@@ -335,7 +333,7 @@ class _Archiver:
 
     def _put_if_there(self, path: Path, name: str) -> None:
         """A file that may have vanished since it was listed."""
-        master = _MASTER.fullmatch(name)
+        master = output_of_master(name)
         try:
             with path.open("rb") as file:
                 if home_files.is_sqlite(file):
@@ -351,11 +349,11 @@ class _Archiver:
                     content = file.read(found.st_size)
                     self._put(name, io.BytesIO(content), len(content), found.st_mtime_ns)
         except FileNotFoundError:
-            if master:
-                self._gone.add(int(master[1]))
+            if master is not None:
+                self._gone.add(master)
             return
-        if master:
-            self._masters.add(int(master[1]))
+        if master is not None:
+            self._masters.add(master)
 
     def _put_missed_masters(self) -> list[str]:
         """Archive masters of logged outputs that were made since the files were listed; a warning
@@ -364,16 +362,16 @@ class _Archiver:
         for output in self._outputs():
             if output in self._masters:
                 continue
-            path = self._home / MASTERS / f"{output}.wav"
+            path = self._home / master_key(output)
             if path.is_file() and not path.is_symlink():
-                self._put_if_there(path, f"{MASTERS}/{path.name}")
+                self._put_if_there(path, master_key(output))
             elif output in self._gone:
                 removed.append(output)
         if not removed:
             return []
         return [
             f"the masters of {len(removed)} outputs were removed while the archive was made, such "
-            f"as {MASTERS}/{removed[0]}.wav, and are not in it"
+            f"as {master_key(removed[0])}, and are not in it"
         ]
 
     def _outputs(self) -> Iterator[int]:

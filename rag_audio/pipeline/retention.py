@@ -6,16 +6,14 @@ older copy would else give the number again, and two outputs would carry one mar
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from rag_audio.home import MASTERS, Home
+from rag_audio.home import MASTERS, Home, output_of_master
 from rag_audio.storage.blobs import BlobInfo, every
 
 DAY_S = 86_400.0
-_MASTER = re.compile(rf"{MASTERS}/(\d{{1,18}})\.wav")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,6 @@ def masters_kept(
     in_use: Collection[int] = (),
     *,
     remove: bool = False,
-    on_progress: Callable[[int], None] = lambda _: None,
     stop_asked: Callable[[], bool] = lambda: False,
 ) -> KeptMasters:
     """Count the masters, and remove those that are older than the rule says.
@@ -48,21 +45,19 @@ def masters_kept(
     Args:
         in_use: outputs whose masters stay, however old.
         remove: apply the rule; without a rule nothing is removed.
-        on_progress: is told how many were looked at.
         stop_asked: True ends it; the next call goes on.
 
     Raises:
         BackendUnavailable: the store of the files is away; some may be removed.
     """
     counts = dict.fromkeys(("kept", "size", "removed", "old", "in_use"), 0)
-    for looked, info in enumerate(every(home.files, f"{MASTERS}/"), 1):
-        found = _MASTER.fullmatch(info.key)
-        if found is None:
+    for info in every(home.files, f"{MASTERS}/"):
+        output = output_of_master(info.key)
+        if output is None:
             continue
         if stop_asked():
             break
-        on_progress(looked)
-        old, used = _is_old(home, info), int(found[1]) in in_use
+        old, used = _is_old(home, info), output in in_use
         if remove and old and not used:
             home.files.put(info.key, b"")
         if info.size == 0 or (remove and old and not used):
