@@ -68,6 +68,7 @@ def test_pages_follow_each_other_in_both_directions(ledger: SqlLedger) -> None:
         before = page[-1].seq
     assert forth == list(range(1, COUNT + 1)) == back[::-1]
     assert numbers(ledger.each_output()) == forth
+    assert ledger.count_outputs() == COUNT
 
 
 def test_a_period_holds_its_first_moment_and_not_its_last(ledger: SqlLedger) -> None:

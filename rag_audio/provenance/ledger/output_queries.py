@@ -108,11 +108,9 @@ def page_rows(db: Connection, which: OutputFilter, page: PageOf) -> list[Row[Any
 def count_rows(db: Connection, which: OutputFilter) -> int:
     """How many outputs are meant."""
     place, found = _matching(db, which)
-    asked = found.with_only_columns(func.count(place.distinct()) if _of_sources(which) else _ALL)
+    counted = func.count(place.distinct()) if _of_sources(which) else func.count(place)
+    asked = found.with_only_columns(counted)
     return int(db.execute(asked).scalar_one())
-
-
-_ALL: ColumnElement[int] = func.count()
 
 
 def _page(db: Connection, which: OutputFilter, page: PageOf) -> Select[Any]:
