@@ -51,7 +51,10 @@ def verify(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a verification that was interrupted.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a verification that was interrupted, if there is one."
+        ),
     ] = False,
     home: Home = None,
     as_json: Json = False,

@@ -58,7 +58,8 @@ class VerifyFrom:
         checkpoint: a signed note: what it covers is not read again. last_checkpoint: the newest
             one that the ledger holds.
         progress: file that says, until the verification has ended, how far it came.
-        resume: go on from that file. save_every_s: seconds from one saving to the next.
+        resume: go on from that file; from the beginning where there is none.
+        save_every_s: seconds from one saving to the next.
     """
 
     checkpoint: str | None = None
@@ -162,7 +163,8 @@ class Verifier:
 
     def _begin(self) -> Frontier:
         if self._start.resume:
-            return self._resumed()
+            saved = self._read_progress()
+            return Frontier() if saved is None else self._resumed(saved)
         note = self._start.checkpoint
         if self._start.last_checkpoint:
             note = self._last_checkpoint()
@@ -281,8 +283,7 @@ class Verifier:
                 hint="it says how far the verification came; free some space, or check permissions",
             ) from error
 
-    def _resumed(self) -> Frontier:
-        said = self._read_progress()
+    def _resumed(self, said: Mapping[str, Any]) -> Frontier:
         report = self._report
         edge = self._edge(said["size"], bytes.fromhex(said["root"]), "those that were verified")
         if edge.size != said["size"]:
@@ -294,7 +295,8 @@ class Verifier:
         self._log = LogCheck(self._own, edge)
         return edge
 
-    def _read_progress(self) -> dict[str, Any]:
+    def _read_progress(self) -> dict[str, Any] | None:
+        """What an interrupted verification saved; None: nothing."""
         file = self._start.progress
         if file is None or self._mac_key is None:
             raise ConfigError("this home has no ledger key, which what is saved is checked with")
@@ -303,8 +305,8 @@ class Verifier:
             said = json.loads(file.read_bytes())
             mac = str(said.pop("mac"))
             right = _mac(self._mac_key, said)
-        except FileNotFoundError as error:
-            raise InvalidInput("no interrupted verification is saved here", hint=anew) from error
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(f"{file} cannot be read: {error}", hint=anew) from error
         if not hmac.compare_digest(mac, right):
