@@ -6,8 +6,9 @@
 A home of each size is built once under ``--data`` (outside the tree) by
 :mod:`benchmarks.scale_material` and used again. Vectors, outputs and fingerprints are synthetic;
 everything is written and asked through the product's own classes, the API through its own app. Each
-part runs in a process of its own. ``--outputs`` and ``--segments`` are as many as stems unless they
-are given. ``--quick`` asks less often and builds an index of at most 100,000 segments.
+part runs in a process of its own. There are as many outputs, segments and fingerprints as stems, or
+as many as ``--outputs``, ``--segments`` and ``--prints`` allow. ``--quick`` asks less often and
+builds an index of at most 100,000 segments.
 
 ``plan`` and ``generate`` read the sounds of their references from files; ``generate`` runs a
 generator that gives ready sound in place of a model.
@@ -344,11 +345,13 @@ def main() -> None:
 
 
 def _scale(given: argparse.Namespace, stems: int) -> Scale:
-    segments = stems if given.segments is None else given.segments
+    def most(limit: int | None, of: int = stems) -> int:
+        return of if limit is None else min(of, limit)
+
+    outputs, segments = most(given.outputs), most(given.segments)
     if given.quick:
         segments = min(segments, 100_000)
-    outputs = stems if given.outputs is None else given.outputs
-    return Scale(stems, outputs, segments, outputs if given.prints is None else given.prints)
+    return Scale(stems, outputs, segments, most(given.prints, outputs))
 
 
 def _run(given: argparse.Namespace, stems: int, folder: Path, part: str) -> dict[str, Any]:
@@ -467,9 +470,9 @@ def _progress(text: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stems", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--outputs", type=int, help="as many as stems unless given")
-    parser.add_argument("--segments", type=int, help="as many as stems unless given")
-    parser.add_argument("--prints", type=int, help="fingerprints; as many as outputs unless given")
+    parser.add_argument("--outputs", type=int, help="at most; else as many as stems")
+    parser.add_argument("--segments", type=int, help="at most; else as many as stems")
+    parser.add_argument("--prints", type=int, help="fingerprints at most; else as many as outputs")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="where homes are kept")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="these parts alone")
     parser.add_argument("--times", type=int, help="searches and plans of each kind")
