@@ -8,21 +8,21 @@ from pathlib import Path
 
 from indexer.report import Rejection
 from indexer.survey import Survey
-from rag_audio.audio.scores import count_songs
+from rag_audio.audio.scores import SONGS_HEAD, count_songs, may_hold_songs
 from rag_audio.domain.songs import MIDI_SUFFIXES, song_path, split_song
 from rag_audio.errors import UnreadableFile
+from rag_audio.storage.library_files import LibraryFiles
 
 
-def separate_songs(found: Survey, root: Path, known: Collection[str]) -> None:
+def separate_songs(found: Survey, library: LibraryFiles, known: Collection[str]) -> None:
     """Add the songs of the files of type 2 to a survey: they share what is declared of the file.
 
     Args:
-        root: of the library.
         known: paths indexed before; a song that its file no longer holds is refused.
     """
     accepted, withheld = dict(found.accepted), dict(found.withheld)
     for path in accepted.keys() | withheld.keys():
-        for song in _further_songs(root, path):
+        for song in _further_songs(library, path):
             one = song_path(path, song)
             if path in accepted:
                 candidate, declared = accepted[path]
@@ -42,10 +42,12 @@ def separate_songs(found: Survey, root: Path, known: Collection[str]) -> None:
             found.refused.append(Rejection(path, f"{Path(file).name} has no song {song} any more"))
 
 
-def _further_songs(root: Path, path: str) -> Iterator[int]:
+def _further_songs(library: LibraryFiles, path: str) -> Iterator[int]:
     if Path(path).suffix.lower() not in MIDI_SUFFIXES:
         return
     try:
-        yield from range(2, count_songs(root / path) + 1)
+        if may_hold_songs(library.head(path, SONGS_HEAD)):
+            with library.local(path) as file:
+                yield from range(2, count_songs(file) + 1)
     except (UnreadableFile, OSError):
         return  # what is wrong with it is told when it is measured
