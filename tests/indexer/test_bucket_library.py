@@ -12,10 +12,12 @@ import pytest
 
 from indexer.build import IndexReport, index_library
 from indexer.preview import preview_library
+from indexer.reembedding import Reembedding
 from indexer.scan import scan
 from rag_audio.audio import midi
 from rag_audio.domain import Segment, Stem
 from rag_audio.domain.disclosure import EVERYTHING
+from rag_audio.domain.stems import EngineName
 from rag_audio.errors import BackendUnavailable, LibraryError
 from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
@@ -303,3 +305,45 @@ def test_what_would_be_indexed_is_told_without_indexing(bench: Bench, bucket: Bu
     there = preview_library(open_library(bucket.url, bucket.room), workers=1, on=TODAY)
     assert there.to_json() == {**here.to_json(), "root": bucket.url}
     assert there.files == 6
+
+
+def test_stems_are_heard_again_for_another_embedder(bench: Bench, bucket: Bucket) -> None:
+    bucket.put(fill(bench))
+    bucket.run()
+    new = FakeIndex(space="fake-2")
+    other = FakeEmbedder()
+    other.space = "fake-2"
+    report = Reembedding(bucket.index, new, other, bucket.catalogue, hum, workers=0).fill()
+    assert (report.embedded, report.rejected) == (5, ())
+    assert report.segments == bucket.index.count()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_cluster_fetches_the_files(
+    bench: Bench, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    bucket.put(fill(bench))
+    try:
+        report = bucket.run(engine=EngineName.RAY, make_embedder=FakeEmbedder, render=midi.render)
+    finally:
+        ray.shutdown()
+    assert report.indexed == 5
+    copies = [one for one in bucket.room.folder.iterdir() if one.stat().st_size > 5_000]
+    assert len(copies) == 1, "this machine fetched what its license withholds"
+
+
+class Failing(FakeEmbedder):
+    """An embedder that cannot be made."""
+
+    def __init__(self) -> None:
+        raise BackendUnavailable("its model is away", "bring it back")
+
+
+def test_what_fails_in_a_worker_and_is_no_fault_of_the_file_is_told(bench: Bench) -> None:
+    fill(bench)
+    with pytest.raises(BackendUnavailable, match="its model is away") as caught:
+        bench.run(workers=1, make_embedder=Failing)
+    assert caught.value.hint == "bring it back"
