@@ -60,7 +60,7 @@ class LocalFile:
     Attributes:
         path: of a song in a score, the file's path with the song's number.
         version: of a copy, names the object and its version; empty: it is no copy.
-        size, state: of a copy, as :class:`Entry` has them.
+        size, state: of a copy, as :class:`LibraryEntry` has them.
     """
 
     path: Path
@@ -134,7 +134,7 @@ def local_file(file: StoredFile) -> Iterator[LocalFile]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LibraryEntry:
     """What lies at a path of a library.
 
     Attributes:
@@ -173,7 +173,7 @@ class LibraryFiles(Protocol):
         """
         ...
 
-    def entry(self, path: str) -> Entry:
+    def entry(self, path: str) -> LibraryEntry:
         """What lies there.
 
         Raises:
@@ -218,7 +218,7 @@ class FolderFiles:
         with os.scandir(Path(self._base, folder)) as entries:
             return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
 
-    def entry(self, path: str) -> Entry:
+    def entry(self, path: str) -> LibraryEntry:
         full = Path(self._base, path)
         status = full.lstat()
         if stat.S_ISLNK(status.st_mode):
@@ -226,13 +226,13 @@ class FolderFiles:
             status = Path(target).stat()
             fault = _link_fault(self._base, target, status.st_mode)
             if fault is not None:
-                return Entry(fault=fault)
+                return LibraryEntry(fault=fault)
         if stat.S_ISDIR(status.st_mode):
-            return Entry(is_folder=True)
+            return LibraryEntry(is_folder=True)
         if stat.S_ISREG(status.st_mode):
-            return Entry(status.st_size, status.st_mtime_ns)
+            return LibraryEntry(status.st_size, status.st_mtime_ns)
         what = _SPECIAL.get(stat.S_IFMT(status.st_mode), "no regular file")
-        return Entry(fault=f"it is {what}, not a regular file")
+        return LibraryEntry(fault=f"it is {what}, not a regular file")
 
     def strays(self) -> Iterable[tuple[str, str]]:
         return ()
@@ -281,11 +281,11 @@ class BlobLibrary:
         found = self._tree.folders.get(folder, {})
         return [(name, info is None) for name, info in found.items()]
 
-    def entry(self, path: str) -> Entry:
+    def entry(self, path: str) -> LibraryEntry:
         info = self._tree.info(path)
         if info is None:
-            return Entry(is_folder=True)
-        return Entry(info.size, state_of_version(info.version))
+            return LibraryEntry(is_folder=True)
+        return LibraryEntry(info.size, state_of_version(info.version))
 
     def strays(self) -> Iterable[tuple[str, str]]:
         return self._tree.strays
