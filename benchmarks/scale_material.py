@@ -51,6 +51,7 @@ from rag_audio.provenance.ledger.numbering import next_number
 from rag_audio.provenance.ledger.tables import LOCK
 from rag_audio.provenance.trace.fingerprint import Fingerprint, PeakSet, find_peaks, make_query
 from rag_audio.storage.database import writing
+from rag_audio.storage.library_files import StoredFile
 from rag_audio.storage.shared_index import SharedIndex
 
 DIMENSION = 512
@@ -148,16 +149,16 @@ def open_home(folder: Path) -> Workspace:
     opened = rag_audio.open(folder / "home", territory="DE")
     home = opened.home
     home.embedder = WideEmbedder(home.embedder)
-    found, sounds = home.catalogue.file_of, Sounds()
+    found, sounds = home.catalogue.stored_file, Sounds()
 
-    def file_of(stem: Stem) -> str:
-        place = Path(found(stem))
+    def stored_file(stem: Stem) -> StoredFile:
+        place = Path(str(found(stem)))
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(sounds.bytes_of(int(place.stem)))
-        return str(place)
+        return place
 
-    home.catalogue.file_of = file_of  # type: ignore[method-assign]
+    home.catalogue.stored_file = stored_file  # type: ignore[method-assign]
     return opened
 
 

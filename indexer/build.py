@@ -53,6 +53,7 @@ from rag_audio.domain.stems import AnalysisScope, EngineName
 from rag_audio.errors import BackendError, BackendUnavailable
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.index_shards import IndexRun, SqlShards
+from rag_audio.storage.library_files import LibraryFiles
 
 __all__ = [
     "REVOKED",
@@ -88,7 +89,7 @@ class _Options:
 
 
 def index_library(
-    root: Path,
+    library: Path | LibraryFiles,
     *,
     embedder: Embedder,
     index: StemIndex,
@@ -109,7 +110,7 @@ def index_library(
     """Index a licensed library: new and changed files are measured and embedded, others are not.
 
     Args:
-        root: folder with ``library.toml`` and ``stems.csv``.
+        library: its folder, with ``library.toml`` and ``stems.csv``, or its files.
         render: makes the sound of a MIDI file.
         prune: forget files that are gone from the library.
         workers: decoding processes; 0 decodes in this one, where a crashing decoder ends it.
@@ -130,7 +131,7 @@ def index_library(
     Raises:
         LibraryError: the library cannot be read at all, or its id is taken by another folder.
         BackendUnavailable: another indexer works on this library, and it was not to be joined; it
-            is named.
+            is named. Or the library's place cannot be reached.
         BackendError: the embedder, the index or the database failed. What is written stays
             consistent, and the next run goes on from there.
     """
@@ -139,7 +140,7 @@ def index_library(
         prune, workers, limits or Limits(), spool, refresh, analysis, engine, make_embedder
     )
     indexing = _IndexingProcess(
-        read_library(root), embedder, index, catalogue, progress, render, asked, began
+        read_library(library), embedder, index, catalogue, progress, render, asked, began
     )
     with ExitStack() as stack:
         try:
@@ -176,7 +177,7 @@ class _IndexingProcess:
     def coordinate(self, on: date) -> IndexReport:
         """Plan the run, work on it and close it; the library is held by the caller."""
         altered = self._catalogue.begin(self.spec.id)
-        self._catalogue.put_library(self.spec.id, self.spec.name, str(self.spec.root))
+        self._catalogue.put_library(self.spec.id, self.spec.name, self.spec.files.place)
         self._catalogue.put_licenses(self.spec.id, self.spec.licenses.values())
         state, planned = self._plan(on, altered)
         manifests = ([one.to_json() for one in shard] for shard in planned.shards())
@@ -242,7 +243,7 @@ class _IndexingProcess:
         withheld = catalogue.withheld(library)
         known = rows.keys() | withheld.keys()
         found = survey(self.spec, on, known, asked.limits)
-        separate_songs(found, self.spec.root, known)
+        separate_songs(found, self.spec.files, known)
         held_rows = catalogue.files(library, paths=found.withheld.keys())
         claims = withheld_files(self.spec, found, held_rows, withheld, prune=asked.prune)
         # What claimed bytes before goes on doing so until its file has been indexed.
@@ -301,7 +302,7 @@ class _IndexingProcess:
         """
         with waiting_room(self._asked.spool) as room:
             jobs = JobMaker(
-                root=self.spec.root,
+                files=self.spec.files,
                 sample_rate=self._embedder.sample_rate,
                 max_duration_s=state.max_duration_s,
                 analysis=state.analysis,

@@ -307,7 +307,8 @@ def _hash(
     if row is not None and (row.size, row.mtime_ns) == state:
         return row.stem.id
     try:
-        file, song = song_file(spec.root / candidate.path)
-        return song_id(file_sha256(file), song)
+        with spec.files.local(candidate.path) as path:
+            file, song = song_file(path)
+            return song_id(file_sha256(file), song)
     except OSError:
         return None if before is None else before.stem

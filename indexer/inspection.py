@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexer.file_jobs import FileJob, at_hand
 from indexer.measure import MIN_DURATION_S, Refused, _read_tags
 from indexer.stems_csv import Metadata
 from rag_audio.audio.containers import open_sound
@@ -15,22 +16,21 @@ from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.domain import Audio, StemKind
 from rag_audio.domain.songs import song_file
 from rag_audio.errors import RagAudioError, UnreadableFile
+from rag_audio.storage.blobs import BlobMissing
 
 _UNKNOWN_FRAMES = 1 << 48
 """A header that claims as many frames or more does not know how many there are."""
 
 
 @dataclass(frozen=True)
-class InspectJob:
+class InspectJob(FileJob):
     """A file to look at.
 
     Attributes:
-        file: absolute path, or that of a song in a score.
         size: bytes.
         max_duration_s: longer ones are refused.
     """
 
-    file: Path
     size: int
     max_duration_s: float
 
@@ -51,13 +51,25 @@ class InspectedFile:
 
 
 def inspect_file(job: InspectJob) -> InspectedFile | Refused:
-    """Look at one file."""
+    """Look at one file.
+
+    Raises:
+        BackendUnavailable: it is an object that cannot be fetched now.
+    """
     try:
-        is_score = suffix_of(read_head(song_file(job.file)[0])) == SCORE
+        with at_hand(job) as (here, _):
+            return _inspect(here)
+    except BlobMissing as fault:
+        return Refused(fault.message)
+
+
+def _inspect(job: InspectJob) -> InspectedFile | Refused:
+    try:
+        is_score = suffix_of(read_head(song_file(job.path)[0])) == SCORE
         found = _score(job) if is_score else _sound(job)
         _check(found.duration_s, job)
     except RagAudioError as fault:
-        return Refused(fault.message.replace(str(job.file), job.file.name))
+        return Refused(job.told(fault.message))
     except OSError as fault:
         return Refused(f"it cannot be read: {fault.strerror or fault}")
     return found
@@ -66,19 +78,19 @@ def inspect_file(job: InspectJob) -> InspectedFile | Refused:
 def _score(job: InspectJob) -> InspectedFile:
     from rag_audio.audio import midi
 
-    info = midi.read(job.file)
+    info = midi.read(job.path)
     return InspectedFile(StemKind.MIDI, info.duration_s, notices=info.notices)
 
 
 def _sound(job: InspectJob) -> InspectedFile:
-    sound = open_sound(job.file)
+    sound = open_sound(job.path)
     try:
         frames, rate = int(sound.frames), int(sound.samplerate)
     finally:
         sound.close()
     known = 0 < frames < _UNKNOWN_FRAMES
     return InspectedFile(
-        StemKind.AUDIO, round(frames / rate, 6) if known else None, _read_tags(job.file)
+        StemKind.AUDIO, round(frames / rate, 6) if known else None, _read_tags(job.path)
     )
 
 

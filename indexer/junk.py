@@ -5,10 +5,8 @@ They are told by their names, and counted by kind in place of one fault each.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 APPLE_DOUBLE = "._*"
 """The kind of the files in which macOS keeps what other file systems have no place for."""
@@ -130,11 +128,6 @@ def other_kind(path: str) -> str:
 def is_apple_double(head: bytes) -> bool:
     """Whether a file begins as those of macOS do that belong to another file."""
     return head.startswith(_APPLE_DOUBLE_MAGIC)
-
-
-def files_below(folder: Path) -> int:
-    """How many files a folder of the system holds; 1 where it holds none, or may not be read."""
-    return max(1, sum(len(names) for _, _, names in os.walk(folder)))
 
 
 # How these files are told.

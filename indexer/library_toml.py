@@ -53,13 +53,16 @@ _KEYS = tuple(
 _NEEDED = ("holder", "spdx", "uses")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, place: str = "") -> dict[str, Any]:
     """The document of a ``library.toml``.
+
+    Args:
+        place: of the library; by default the file's folder.
 
     Raises:
         LibraryError: it is missing, not a file, not Unicode or not TOML.
     """
-    text = _text(_bytes(path))
+    text = _text(_bytes(path, place or str(path.parent)))
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as cause:
@@ -74,7 +77,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise LibraryError(f"{LIBRARY_TOML} holds a number that is too long") from cause
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, place: str) -> bytes:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
@@ -86,7 +89,7 @@ def _bytes(path: Path) -> bytes:
         if path.is_symlink():
             raise LibraryError(f"{LIBRARY_TOML} is a link that leads nowhere") from cause
         raise LibraryError(
-            f"{LIBRARY_TOML} is missing in {str(path.parent)!r}", hint=_missing_hint(path.parent)
+            f"{LIBRARY_TOML} is missing in {place!r}", hint=_missing_hint(path.parent)
         ) from cause
     except OSError as cause:
         raise LibraryError(f"{LIBRARY_TOML} cannot be read: {cause.strerror}") from cause

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from indexer.library_toml import (
     LIBRARY_TOML,
@@ -34,6 +34,7 @@ from indexer.stems_csv import STEMS_CSV, Metadata, StemRow, read_rows
 from indexer.table_cells import did_you_mean
 from rag_audio.domain import License
 from rag_audio.errors import InvalidInput, LibraryError
+from rag_audio.storage.library_files import FolderFiles, LibraryFiles
 
 DECLARED_FORMAT = 1
 """Part of every ``declared`` hash: a new number makes the next run measure all files again."""
@@ -90,7 +91,7 @@ class LibrarySpec:
 
     Attributes:
         id: unique in a home; ``[library] id``, else made from the name.
-        root: absolute, links resolved.
+        files: the library's, in a folder whose links are resolved or at a URL.
         licenses: the usable ones, by id.
         unusable: why the others cannot be used, by id.
         rows: of ``stems.csv``, in order of the file.
@@ -101,7 +102,7 @@ class LibrarySpec:
 
     id: str
     name: str
-    root: Path
+    files: LibraryFiles
     licenses: Mapping[str, License]
     unusable: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[StemRow, ...] = ()
@@ -116,17 +117,27 @@ class LibrarySpec:
     @cached_property
     def row_index(self) -> RowIndex:
         """The rows by what they match; read from the names that lie in the library now."""
-        names = NamesOnDisk(self.root)
+        names = NamesOnDisk(self.files)
         return RowIndex(self.rows, [names.meaning_of(row.pattern) for row in self.rows])
 
 
-def read_library(root: Path) -> LibrarySpec:
+def read_library(library: Path | LibraryFiles) -> LibrarySpec:
     """Read ``library.toml`` and ``stems.csv``.
+
+    Args:
+        library: its folder, or its files.
 
     Raises:
         LibraryError: the folder or one of the two is missing or cannot be read at all; a faulty
             license or row only becomes a problem of the spec.
+        BackendUnavailable: the library's place cannot be reached.
     """
+    folder = library if isinstance(library, Path) else library.folder
+    files = cast("LibraryFiles", library) if folder is None else _folder_files(folder)
+    return _read(files)
+
+
+def _folder_files(root: Path) -> FolderFiles:
     if not root.is_dir():
         raise LibraryError(f"the library {str(root)!r} is not a folder")
     resolved = root.resolve()
@@ -136,7 +147,12 @@ def read_library(root: Path) -> LibrarySpec:
         raise LibraryError(
             f"the library's path {str(resolved)!a} is not UTF-8", hint="rename the folder"
         ) from cause
-    document = read_toml(resolved / LIBRARY_TOML)
+    return FolderFiles(resolved)
+
+
+def _read(files: LibraryFiles) -> LibrarySpec:
+    with files.local(LIBRARY_TOML) as path:
+        document = read_toml(path, files.place)
     name, library = identity(document)
     licenses: dict[str, License] = {}
     unusable: dict[str, str] = {}
@@ -145,17 +161,18 @@ def read_library(root: Path) -> LibrarySpec:
             licenses[id_] = parse_license(id_, library, table)
         except InvalidInput as fault:
             unusable[id_] = fault.message
-    read = read_rows(resolved / STEMS_CSV)
+    with files.local(STEMS_CSV) as path:
+        read = read_rows(path, files.place)
     problems = [
         Rejection(LIBRARY_TOML, f"license {id_!r} is not used: {why}")
         for id_, why in unusable.items()
     ]
-    decisions, faults = read_decisions(document, library, licenses, NamesOnDisk(resolved))
+    decisions, faults = read_decisions(document, library, licenses, NamesOnDisk(files))
     problems += unknown_keys(document) + faults + read.problems
     return LibrarySpec(
         library,
         name,
-        resolved,
+        files,
         licenses,
         unusable,
         tuple(read.rows),

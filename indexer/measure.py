@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tinytag import TinyTag, TinyTagException
 
+from indexer.file_jobs import CHANGED, FileJob, at_hand
 from indexer.long_sounds import LongSound, SpooledSound, listen
 from indexer.stems_csv import Metadata
 from indexer.table_cells import parse_bpm
@@ -33,6 +34,7 @@ from rag_audio.domain.identifiers import parse_isrc
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.songs import song_file, song_id
 from rag_audio.errors import InvalidInput, RagAudioError, UnreadableFile
+from rag_audio.storage.blobs import BlobMissing
 
 if TYPE_CHECKING:
     from rag_audio.audio.loops import Rhythm
@@ -52,12 +54,11 @@ MIN_DURATION_S = 0.01
 
 
 @dataclass(frozen=True)
-class MeasureJob:
+class MeasureJob(FileJob):
     """A file to measure.
 
     Attributes:
-        file: absolute path.
-        size, mtime_ns: as the scan saw them.
+        size, mtime_ns: as the scan saw them; no time: a copy, which stays as it is.
         sample_rate: Hz that the embedder wants.
         max_duration_s: longer ones are refused; scores of more than an hour are in any case.
         spool: folder for the sound of long files, None: the system's for temporary ones.
@@ -72,9 +73,8 @@ class MeasureJob:
             is left to estimate of a loop.
     """
 
-    file: Path
     size: int
-    mtime_ns: int
+    mtime_ns: int | None
     sample_rate: int
     max_duration_s: float
     known: str | None = None
@@ -154,7 +154,23 @@ Outcome = MeasuredFile | Unchanged | Refused
 
 
 def measure(job: MeasureJob, render: Render) -> Outcome:
-    """Look at one file."""
+    """Look at one file.
+
+    Raises:
+        BackendUnavailable: it is an object that cannot be fetched now.
+    """
+    try:
+        with at_hand(job) as (here, copy):
+            if not copy.version:
+                return _measure(here, render)
+            if (copy.size, copy.state) != (job.size, job.mtime_ns):
+                return Refused(CHANGED)
+            return _measure(replace(here, mtime_ns=None), render)
+    except BlobMissing as fault:
+        return Refused(fault.message)
+
+
+def _measure(job: MeasureJob, render: Render) -> Outcome:
     try:
         stem, midi = _hash(job)
         if stem == job.known and job.unchanged:
@@ -163,7 +179,7 @@ def measure(job: MeasureJob, render: Render) -> Outcome:
             return Unchanged() if job.landmarked else _heard_again(job, midi, render)
         return _measured(job, stem, midi, render)
     except RagAudioError as fault:
-        return Refused(fault.message.replace(str(job.file), job.file.name))
+        return Refused(job.told(fault.message))
     except OSError as fault:
         return Refused(f"it cannot be read: {fault.strerror or fault}")
 
@@ -178,22 +194,25 @@ def _measured_again(job: MeasureJob, stem: str, midi: bool, render: Render) -> O
     try:
         outcome = _measured(job, stem, midi, render)
     except RagAudioError as fault:
-        return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
+        return Unchanged(unheard=job.told(fault.message))
     return Unchanged(unheard=outcome.reason) if isinstance(outcome, Refused) else outcome
 
 
 def _hash(job: MeasureJob) -> tuple[str, bool]:
     """The sha256 of the file's bytes, and whether they begin like a MIDI file."""
     # Without O_NONBLOCK a pipe that took the file's place since the scan would hang us.
-    path, song = song_file(job.file)
+    path, song = song_file(job.path)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
         stem = song_id(hashlib.file_digest(file, "sha256").hexdigest(), song)
         status = os.fstat(file.fileno())
-    if (status.st_size, status.st_mtime_ns) != (job.size, job.mtime_ns):
-        raise UnreadableFile("it was changed while it was read; run the indexer again")
+    if job.mtime_ns is not None and (status.st_size, status.st_mtime_ns) != (
+        job.size,
+        job.mtime_ns,
+    ):
+        raise UnreadableFile(CHANGED)
     return stem, suffix_of(head) == SCORE
 
 
@@ -201,11 +220,11 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
     from rag_audio.audio.loops import LONGEST_LOOP_S, SHORTEST_LOOP_S, find_rhythm
 
-    tags = _read_tags(job.file)
+    tags = _read_tags(job.path)
     estimated = {"tempo": job.tempo and tags.bpm is None, "key": job.key and tags.key is None}
     wants_landmarks = not (job.landmarked and stem == job.known)
     heard = listen(
-        job.file,
+        job.path,
         max_duration_s=job.max_duration_s,
         spool_hz=job.sample_rate if wants_sound else None,
         folder=job.spool,
@@ -325,13 +344,13 @@ def _words(value: object) -> str:
 def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outcome:
     from rag_audio.audio import midi
 
-    info = midi.read(job.file)
+    info = midi.read(job.path)
     longest_s = min(job.max_duration_s, _LONGEST_SCORE_S)
     if info.duration_s > longest_s:
         raise UnreadableFile(f"it is {info.duration_s:.0f} s long, over {longest_s:g} s")
     _check_length(info.duration_s)
-    file, song = song_file(job.file)
-    sound = render(job.file)
+    file, song = song_file(job.path)
+    sound = render(job.path)
     _check_length(sound.duration_s)
     loudness = audio_loudness_lufs(sound)
     if not sound.frames or not sound.samples.any():
@@ -360,10 +379,10 @@ def _heard_again(job: MeasureJob, midi: bool, render: Render) -> Unchanged:
 
     try:
         if midi:
-            return Unchanged(landmarks_of(render(job.file)))
-        found = listen(job.file, max_duration_s=job.max_duration_s)
+            return Unchanged(landmarks_of(render(job.path)))
+        found = listen(job.path, max_duration_s=job.max_duration_s)
     except RagAudioError as fault:
-        return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
+        return Unchanged(unheard=job.told(fault.message))
     if isinstance(found, LongSound):
         return Unchanged(found.landmarks)
     return Unchanged(landmarks_of(found.audio, found.layout))

@@ -7,15 +7,15 @@ A bracket that stands in the name of a file or folder means itself as well: :cla
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
+
+from rag_audio.storage.library_files import LibraryFiles
 
 MAX_PATTERN = 4096
 """Characters; no path is longer (``PATH_MAX`` of Linux)."""
@@ -294,10 +294,10 @@ def _chain(parts: tuple[_Piece, ...], is_last: bool) -> str:
 
 
 class NamesOnDisk:
-    """The names in a library's folders; each folder is read once, when it is first asked for."""
+    """The names in a library's folders; each is listed once, when it is first asked for."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, library: LibraryFiles) -> None:
+        self._library = library
         self._read: dict[str, tuple[dict[str, str], frozenset[str]]] = {}
 
     def meaning_of(self, text: str) -> PathPattern:
@@ -377,13 +377,12 @@ class NamesOnDisk:
             names: dict[str, str] = {}
             below: set[str] = set()
             try:
-                with os.scandir(self._root / folder) as entries:
-                    for entry in entries:
-                        if entry.name.startswith("."):
-                            continue
-                        names[normalized(entry.name)] = entry.name
-                        if entry.is_dir(follow_symlinks=False):
-                            below.add(entry.name)
+                for name, is_folder in self._library.listing(folder.removesuffix("/")):
+                    if name.startswith("."):
+                        continue
+                    names[normalized(name)] = name
+                    if is_folder:
+                        below.add(name)
             except OSError:
                 names, below = {}, set()  # the scan of the library says so
             self._read[folder] = names, frozenset(below)

@@ -20,6 +20,7 @@ from indexer.stems_csv import Metadata
 from rag_audio.domain import Key, License, Rights, SampleType, Stem
 from rag_audio.domain.stems import AnalysisScope, FileState
 from rag_audio.errors import LibraryError
+from rag_audio.storage.library_files import LibraryFiles
 
 MOST_FILES, FEWEST_FILES, SHARDS = 256, 8, 16
 """Files of one shard at most and at least; a small library is cut into some 16."""
@@ -210,12 +211,12 @@ class JobMaker:
     """Makes of a planned file what a worker is told to do.
 
     Attributes:
-        root: of the library, where this process sees it.
+        files: of the library, where this process sees it.
         sample_rate: Hz that the embedder wants.
         spool: folder for the sound of long files.
     """
 
-    root: Path
+    files: LibraryFiles
     sample_rate: int
     max_duration_s: float
     analysis: AnalysisScope
@@ -224,14 +225,14 @@ class JobMaker:
     @classmethod
     def of(cls, spec: LibrarySpec, **options: Any) -> JobMaker:
         """For a library."""
-        return cls(root=spec.root, **options)
+        return cls(files=spec.files, **options)
 
     def job(self, planned: PlannedFile) -> MeasureJob:
         """What is to be measured of a file: tempo, key and sample type where nobody says them."""
         full = self.analysis is AnalysisScope.FULL
         is_loop = hints_of(planned.path).sample_type is SampleType.LOOP
         return MeasureJob(
-            file=self.root / planned.path,
+            file=self.files.file(planned.path),
             size=planned.candidate.size,
             mtime_ns=planned.candidate.mtime_ns,
             sample_rate=self.sample_rate,

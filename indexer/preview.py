@@ -23,6 +23,7 @@ from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain.codec import Document
 from rag_audio.errors import BackendError
+from rag_audio.storage.library_files import LibraryFiles
 
 _RATE = 48_000
 """Hz, to which sound is brought that nobody embeds."""
@@ -50,7 +51,7 @@ class LibraryPreview:
     """What would be indexed.
 
     Attributes:
-        library: its id. root: the folder.
+        library: its id. root: the folder or URL.
         files: that would be indexed; how many of them by license, artist (declared, else of their
             tags; empty: none) and kind.
         seconds_of_sound: of these files together, as far as their headers say.
@@ -91,7 +92,7 @@ class LibraryPreview:
 
 
 def preview_library(
-    root: Path,
+    library: Path | LibraryFiles,
     *,
     deep: bool = False,
     workers: int = 1,
@@ -103,17 +104,19 @@ def preview_library(
     libraries) are not looked at.
 
     Args:
+        library: its folder, or its files; those of a URL are all fetched.
         deep: decode and measure every file, as the indexer does, in place of opening it.
         workers: processes that open or decode files; 0: this one.
         on: the day or moment at which licenses must be valid; now by default.
 
     Raises:
         LibraryError: the library cannot be read at all.
+        BackendUnavailable: its place cannot be reached.
     """
-    spec = read_library(root)
+    spec = read_library(library)
     bounds = limits or Limits()
     found = survey(spec, on or datetime.now(UTC), (), bounds)
-    separate_songs(found, spec.root, ())
+    separate_songs(found, spec.files, ())
     made = _Preview(spec, found, progress)
     if progress is not None:
         progress.started(len(found.accepted), 0)
@@ -137,7 +140,8 @@ def _looks(
     with MeasuringProcesses(min(workers, len(files)), render) as processes:
         if not deep:
             yield processes.inspected(
-                (one.path, InspectJob(spec.root / one.path, one.size, longest)) for one in files
+                (one.path, InspectJob(spec.files.file(one.path), one.size, longest))
+                for one in files
             )
             return
         jobs = ((one.path, _measure_job(spec, one, longest)) for one in files)
@@ -145,7 +149,7 @@ def _looks(
 
 
 def _measure_job(spec: LibrarySpec, file: FoundFile, longest: float) -> MeasureJob:
-    return MeasureJob(spec.root / file.path, file.size, file.mtime_ns, _RATE, longest)
+    return MeasureJob(spec.files.file(file.path), file.size, file.mtime_ns, _RATE, longest)
 
 
 def _measured(path: str, outcome: object) -> tuple[str, _Look]:
@@ -204,7 +208,7 @@ class _Preview:
         return LibraryPreview(
             library=spec.id,
             name=spec.name,
-            root=str(spec.root),
+            root=spec.files.place,
             files=self._licenses.total(),
             licenses=by_count(self._licenses),
             artists=by_count(self._artists),

@@ -39,11 +39,13 @@ from rag_audio.domain.ports import (
 from rag_audio.domain.songs import song_file
 from rag_audio.errors import LibraryError
 from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.library_files import StoredFile
 
 BATCH_WINDOWS = 64
 """Windows that wait to be embedded; stems are never split over two batches."""
 _PAGE = 200
 _DELETED_AT_ONCE = 512
+_BYTES_PER_S = 4 * 44_100
 
 
 @dataclass(frozen=True)
@@ -276,8 +278,8 @@ class _Run:
                 if listed.id in revoked:
                     self._done(listed, FileOutcome.SKIPPED)
                 elif (stem := self._lacking(listed)) is not None:
-                    file = Path(catalogue.file_of(stem))
-                    yield stem, HearJob(file, _size(file), stem.id, rate, room)
+                    file = catalogue.stored_file(stem)
+                    yield stem, HearJob(file, _size(file, stem), stem.id, rate, room)
             after = page.following
             if after is None:
                 return
@@ -346,7 +348,10 @@ def _of_library(found: Iterable[IndexedSegment], library: str) -> list[IndexedSe
     return [one for one in found if one.segment.stem.library == library]
 
 
-def _size(file: Path) -> int:
+def _size(file: StoredFile, stem: Stem) -> int:
+    """Bytes of a file, or about those of an object."""
+    if not isinstance(file, Path):
+        return round(stem.duration_s * _BYTES_PER_S)
     try:
         return song_file(file)[0].stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""Walk a library's folder: regular files inside its root, and everything else named with a reason.
+"""Walk a library: regular files inside its root, and everything else named with a reason.
 
 Names that begin with a dot are skipped, as are the library's own two tables, and what the system or
 other programs left (:mod:`indexer.junk`). A link to a file inside the library counts as a file; a
@@ -8,15 +8,12 @@ link to a folder is never followed, so that no loop can form.
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from indexer.junk import (
     ending_of,
-    files_below,
     junk_folder,
     junk_kind,
     other_kind,
@@ -26,7 +23,8 @@ from indexer.junk import (
 from indexer.library_toml import LIBRARY_TOML
 from indexer.report import Rejection
 from indexer.stems_csv import STEMS_CSV
-from rag_audio.audio.headers import read_head, suffix_of
+from rag_audio.audio.headers import HEAD_BYTES, suffix_of
+from rag_audio.storage.library_files import LibraryFiles
 
 _AUDIO_SUFFIXES = frozenset(
     (
@@ -35,12 +33,6 @@ _AUDIO_SUFFIXES = frozenset(
         ".avi .ogv .3gp .flv .mpg .mpeg .m2ts .mts .eac3 .dts .mid .midi .kar .rmi .smf"
     ).split()
 )
-_SPECIAL = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -50,7 +42,7 @@ class FoundFile:
     Attributes:
         path: POSIX path below the root, valid UTF-8.
         size: bytes.
-        mtime_ns: time of the last change.
+        mtime_ns: time of the last change; of an object a number that stands for its version.
     """
 
     path: str
@@ -75,43 +67,46 @@ class Scan:
     other: Counter[str] = field(default_factory=Counter)
 
 
-def scan(root: Path, entered: Collection[str] = ()) -> Scan:
-    """All files below ``root``, in order of path; nothing that lies there can make this fail.
+def scan(library: LibraryFiles, entered: Collection[str] = ()) -> Scan:
+    """All files of a library, in order of path; nothing that lies there can make this fail.
 
     Args:
         entered: packages (folders that a program keeps as one document) that are walked all the
             same.
+
+    Raises:
+        BackendUnavailable: the library's place cannot be reached.
     """
     found = Scan()
-    base = os.path.realpath(root)
     folders = [""]
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(Path(base, folder)) as entries:
-                names = sorted(entry.name for entry in entries)
+            entries = sorted(library.listing(folder))
         except OSError as fault:
             reason = f"the folder cannot be read: {fault.strerror}"
             found.rejected.append(Rejection(folder or ".", reason))
             continue
-        for name in names:
+        for name, is_folder in entries:
             path = f"{folder}/{name}" if folder else name
-            if path not in (LIBRARY_TOML, STEMS_CSV) and not _is_junk(base, path, name, found):
-                folders.extend(_sort_in(base, path, entered, found))
+            if path in (LIBRARY_TOML, STEMS_CSV):
+                continue
+            if not _is_junk(library, path, is_folder, found):
+                folders.extend(_sort_in(library, path, entered, found))
+    found.rejected += [Rejection(path, reason) for path, reason in library.strays()]
     found.files.sort()
     found.aside.sort()
     found.rejected.sort()
     return found
 
 
-def _is_junk(base: str, path: str, name: str, found: Scan) -> bool:
+def _is_junk(library: LibraryFiles, path: str, is_folder: bool, found: Scan) -> bool:
     """Whether an entry is the system's or another program's by its name; then it is counted."""
+    name = path.rpartition("/")[2]
     folder = junk_folder(name)
-    if folder is not None:
-        entry = Path(base, path)
-        if entry.is_dir() and not entry.is_symlink():
-            found.junk[folder] += files_below(entry)
-            return True
+    if folder is not None and is_folder:
+        found.junk[folder] += max(1, library.files_below(path))
+        return True
     kind = junk_kind(name)
     if kind is None or kind == other_kind(name):
         return False
@@ -119,9 +114,11 @@ def _is_junk(base: str, path: str, name: str, found: Scan) -> bool:
     return True
 
 
-def _sort_in(base: str, path: str, entered: Collection[str], found: Scan) -> Iterator[str]:
+def _sort_in(
+    library: LibraryFiles, path: str, entered: Collection[str], found: Scan
+) -> Iterator[str]:
     """Adds one entry to ``found``, or gives it back when it is a folder to walk."""
-    full = Path(base, path)
+    name = path.rpartition("/")[2]
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -129,38 +126,22 @@ def _sort_in(base: str, path: str, entered: Collection[str], found: Scan) -> Ite
         found.rejected.append(Rejection(shown, "the name is not UTF-8; rename it"))
         return
     try:
-        status = full.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            target = os.path.realpath(full, strict=True)
-            status = Path(target).stat()
-            reason = _link_fault(base, target, status.st_mode)
-            if reason is not None:
-                found.rejected.append(Rejection(path, reason))
-                return
+        entry = library.entry(path)
     except OSError as fault:
         found.rejected.append(Rejection(path, _reason(fault)))
         return
-    if stat.S_ISDIR(status.st_mode):
-        package = None if path in entered else package_kind(full.name)
+    if entry.fault:
+        found.rejected.append(Rejection(path, entry.fault))
+    elif entry.is_folder:
+        package = None if path in entered else package_kind(name)
         if package is None:
             yield path
         else:
             found.other[package] += 1
-    elif stat.S_ISREG(status.st_mode):
-        is_aside = junk_kind(full.name) or partial_download(full.name)
-        files = found.aside if is_aside else found.files
-        files.append(FoundFile(path, status.st_size, status.st_mtime_ns))
     else:
-        what = _SPECIAL.get(stat.S_IFMT(status.st_mode), "no regular file")
-        found.rejected.append(Rejection(path, f"it is {what}, not a regular file"))
-
-
-def _link_fault(base: str, target: str, mode: int) -> str | None:
-    if os.path.commonpath((base, target)) != base:
-        return "the link leads out of the library"
-    if stat.S_ISDIR(mode):
-        return "a link to a folder is not followed; what it holds is indexed where it lies"
-    return None
+        is_aside = junk_kind(name) or partial_download(name)
+        files = found.aside if is_aside else found.files
+        files.append(FoundFile(path, entry.size, entry.state))
 
 
 def _reason(fault: OSError) -> str:
@@ -171,10 +152,10 @@ def _reason(fault: OSError) -> str:
     return f"it cannot be looked at: {fault.strerror}"
 
 
-def looks_like_music(root: Path, path: str) -> bool:
+def looks_like_music(library: LibraryFiles, path: str) -> bool:
     """Whether a file that no row names is worth a word in the report: by its ending, else by its
     first bytes."""
-    return has_music_ending(path) or suffix_of(head_of(root, path)) is not None
+    return has_music_ending(path) or suffix_of(head_of(library, path)) is not None
 
 
 def has_music_ending(path: str) -> bool:
@@ -182,9 +163,6 @@ def has_music_ending(path: str) -> bool:
     return ending_of(path) in _AUDIO_SUFFIXES
 
 
-def head_of(root: Path, path: str) -> bytes:
+def head_of(library: LibraryFiles, path: str) -> bytes:
     """How a file begins; empty where it cannot be read."""
-    try:
-        return read_head(Path(root, path))
-    except OSError:
-        return b""
+    return library.head(path, HEAD_BYTES)

@@ -28,6 +28,7 @@ from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain.codec import Document
 from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.storage.files import export
+from rag_audio.storage.library_files import FolderFiles
 
 MOST_ROWS = 500
 """Rows of a starter, beside the first, which covers every file."""
@@ -105,8 +106,9 @@ def write_starter(root: Path) -> LibraryStarter:
                 f"{table} is there already in {str(folder)!r}, and nothing was written",
                 hint=f"rag-audio library check {folder} says what would be indexed",
             )
-    found = scan(folder)
-    music = [file for file in found.files if _is_music(folder, file, found)]
+    library = FolderFiles(folder)
+    found = scan(library)
+    music = [file for file in found.files if _is_music(library, file, found)]
     found.junk.update(other_kind(file.path) for file in found.aside)
     rows, left_out = _Rows(folder, music).rows()
     name = folder.name or "My Library"
@@ -144,9 +146,9 @@ def _folder(root: Path) -> Path:
     return folder
 
 
-def _is_music(root: Path, file: FoundFile, found: Scan) -> bool:
+def _is_music(library: FolderFiles, file: FoundFile, found: Scan) -> bool:
     if has_music_ending(file.path) or (
-        not no_music(file.path) and looks_like_music(root, file.path)
+        not no_music(file.path) and looks_like_music(library, file.path)
     ):
         return True
     found.other[other_kind(file.path)] += 1

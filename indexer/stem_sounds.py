@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.file_jobs import FileJob, at_hand
 from indexer.long_sounds import LongSound, SpooledSound, listen
 from indexer.measure import Refused, Render, for_embedder
 from indexer.survey import Limits
@@ -15,24 +16,23 @@ from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.domain import Audio
 from rag_audio.domain.songs import song_file, song_id
 from rag_audio.errors import RagAudioError
+from rag_audio.storage.blobs import BlobMissing
 from rag_audio.storage.files import file_sha256
 
 CHANGED = "its bytes are not those that were indexed; run rag-audio index on its library first"
 
 
 @dataclass(frozen=True)
-class HearJob:
+class HearJob(FileJob):
     """A file to hear.
 
     Attributes:
-        file: absolute path, or that of a song in a score.
-        size: bytes.
+        size: bytes, about.
         stem: id of the stem that it must hold.
         sample_rate: Hz that the embedder wants.
         spool: folder for the sound of long files, None: the system's for temporary ones.
     """
 
-    file: Path
     size: int
     stem: str
     sample_rate: int
@@ -47,22 +47,34 @@ class HeardSound:
 
 
 def hear_stem(job: HearJob, render: Render) -> HeardSound | Refused:
-    """Read one file."""
+    """Read one file.
+
+    Raises:
+        BackendUnavailable: it is an object that cannot be fetched now.
+    """
     try:
-        path, song = song_file(job.file)
+        with at_hand(job) as (here, _):
+            return _hear(here, render)
+    except BlobMissing as fault:
+        return Refused(fault.message)
+
+
+def _hear(job: HearJob, render: Render) -> HeardSound | Refused:
+    try:
+        path, song = song_file(job.path)
         if song_id(file_sha256(path), song) != job.stem:
             return Refused(CHANGED)
         if suffix_of(read_head(path)) == SCORE:
-            return HeardSound(for_embedder(render(job.file), job.sample_rate))
+            return HeardSound(for_embedder(render(job.path), job.sample_rate))
         heard = listen(
-            job.file,
+            job.path,
             max_duration_s=Limits().max_duration_s,
             spool_hz=job.sample_rate,
             folder=job.spool,
             landmarks=False,
         )
     except RagAudioError as fault:
-        return Refused(fault.message.replace(str(job.file), job.file.name))
+        return Refused(job.told(fault.message))
     except OSError as fault:
         return Refused(f"it cannot be read: {fault.strerror or fault}")
     if not isinstance(heard, LongSound):

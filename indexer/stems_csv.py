@@ -93,16 +93,19 @@ class RowsRead:
     notices: list[Notice] = field(default_factory=list)
 
 
-def read_rows(path: Path) -> RowsRead:
+def read_rows(path: Path, place: str = "") -> RowsRead:
     """Read ``stems.csv``; a faulty row is reported and the others are kept.
+
+    Args:
+        place: of the library; by default the file's folder.
 
     Raises:
         LibraryError: the file is missing, no text, not CSV, or lacks a needed column.
     """
-    return _Reading(decode_table(_bytes(path), STEMS_CSV)).read()
+    return _Reading(decode_table(_bytes(path, place or str(path.parent)), STEMS_CSV)).read()
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, place: str) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise LibraryError(f"{STEMS_CSV} is not a regular file")
@@ -112,7 +115,7 @@ def _bytes(path: Path) -> bytes:
         if path.is_symlink():
             raise LibraryError(f"{STEMS_CSV} is a link that leads nowhere") from cause
         raise LibraryError(
-            f"{STEMS_CSV} is missing in {str(path.parent)!r}", hint=_missing_hint(path.parent)
+            f"{STEMS_CSV} is missing in {place!r}", hint=_missing_hint(path.parent)
         ) from cause
     except OSError as cause:
         raise LibraryError(f"{STEMS_CSV} cannot be read: {cause.strerror}") from cause

@@ -89,7 +89,7 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     Args:
         known: paths indexed before; they are reported even where they no longer look like music.
     """
-    found = scan(spec.root, _folders_above([*known, *(row.pattern for row in spec.rows)]))
+    found = scan(spec.files, _folders_above([*known, *(row.pattern for row in spec.rows)]))
     result = Survey(
         refused=list(found.rejected), faults=list(spec.problems), junk=found.junk, other=found.other
     )
@@ -122,7 +122,7 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
 def _is_other(spec: LibrarySpec, candidate: FoundFile, rows: Sequence[StemRow]) -> bool:
     """Whether nobody would take a file for music, and no row names it."""
     path = candidate.path
-    if has_music_ending(path) or is_named(path, rows) or looks_like_music(spec.root, path):
+    if has_music_ending(path) or is_named(path, rows) or looks_like_music(spec.files, path):
         return False
     return no_music(path) or not candidate.size or not rows
 
@@ -172,9 +172,9 @@ def kind_without_music(spec: LibrarySpec, path: str) -> tuple[str, bool] | None:
     file, _ = split_song(path)
     if is_named(file, spec.rows_of(file)):
         return None
-    if is_apple_double(head_of(spec.root, file)):
+    if is_apple_double(head_of(spec.files, file)):
         return APPLE_DOUBLE, True
-    return None if looks_like_music(spec.root, file) else (other_kind(file), False)
+    return None if looks_like_music(spec.files, file) else (other_kind(file), False)
 
 
 def is_named(path: str, rows: Iterable[StemRow]) -> bool:

@@ -16,11 +16,12 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import IO, TypeVar
 
 from indexer.batches import prepare
+from indexer.file_jobs import Failed
 from indexer.inspection import InspectedFile, InspectJob, inspect_file
 from indexer.measure import MeasuredFile, MeasureJob, Outcome, Refused, Render, Unchanged, measure
 from indexer.stem_sounds import HeardSound, HearJob, hear_stem
@@ -29,7 +30,7 @@ from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.domain.ports import Embedder
 from rag_audio.domain.songs import song_file
-from rag_audio.errors import BackendError, RagAudioError
+from rag_audio.errors import BackendError, BackendUnavailable, RagAudioError
 
 TIME_LIMIT_S = 900.0
 """A file that takes longer than this is given up; a large one has up to four times as long."""
@@ -52,14 +53,8 @@ MakeEmbedder = Callable[[], Embedder]
 """Makes the embedder in another process."""
 
 
-@dataclass(frozen=True)
-class Failed:
-    """The embedder of a process failed, which is no fault of the file."""
-
-    reason: str
-
-
-_Answer = Outcome | InspectedFile | HeardSound | Failed
+_Done = Outcome | InspectedFile | HeardSound
+_Answer = _Done | Failed
 
 
 class MeasuringProcesses:
@@ -101,8 +96,6 @@ class MeasuringProcesses:
         for tag, answer in self._answers(jobs):
             if isinstance(answer, InspectedFile | HeardSound):
                 raise BackendError("a decoding process did what it was not asked to do")
-            if isinstance(answer, Failed):
-                raise BackendError(f"the embedder failed in a worker process: {answer.reason}")
             yield tag, answer
 
     def inspected(
@@ -123,7 +116,13 @@ class MeasuringProcesses:
                 raise BackendError("a decoding process did what it was not asked to do")
             yield tag, answer
 
-    def _answers(self, jobs: Iterable[tuple[_Tag, _Job]]) -> Iterator[tuple[_Tag, _Answer]]:
+    def _answers(self, jobs: Iterable[tuple[_Tag, _Job]]) -> Iterator[tuple[_Tag, _Done]]:
+        for tag, answer in self._ahead_of(jobs):
+            if isinstance(answer, Failed):
+                raise answer.error()
+            yield tag, answer
+
+    def _ahead_of(self, jobs: Iterable[tuple[_Tag, _Job]]) -> Iterator[tuple[_Tag, _Answer]]:
         waiting: deque[tuple[_Tag, int, Callable[[], _Answer]]] = deque()
         size = 0
         for tag, job in jobs:
@@ -208,16 +207,16 @@ def _portable(render: Render) -> bytes | None:
 
 
 def _work(job: _Job, render: Render, make_embedder: MakeEmbedder | None = None) -> _Answer:
-    if isinstance(job, InspectJob):
-        return inspect_file(job)
-    if isinstance(job, HearJob):
-        return hear_stem(job, render)
-    if make_embedder is None:
-        return measure(job, render)
     try:
+        if isinstance(job, InspectJob):
+            return inspect_file(job)
+        if isinstance(job, HearJob):
+            return hear_stem(job, render)
+        if make_embedder is None:
+            return measure(job, render)
         return prepare(job, render, _embedder(make_embedder))
     except RagAudioError as fault:  # what is wrong with a file is told by its outcome
-        return Failed(fault.message)
+        return Failed(fault.message, fault.hint, isinstance(fault, BackendUnavailable))
 
 
 @lru_cache(maxsize=1)
@@ -226,6 +225,8 @@ def _embedder(make: MakeEmbedder) -> Embedder:
 
 
 def _begins_like_midi(job: _Job) -> bool:
+    if not isinstance(job.file, Path):
+        return True  # how an object begins is not known before it is fetched
     try:
         return suffix_of(read_head(song_file(job.file)[0])) == SCORE
     except OSError:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rag_audio.storage.blobs import BlobStore
     from rag_audio.storage.catalogue import SqlCatalogue
     from rag_audio.storage.landmarks import SqlLandmarks
+    from rag_audio.storage.library_files import CopyRoom
 
 _T = TypeVar("_T")
 _log = logging.getLogger("rag_audio.files")
@@ -278,8 +279,15 @@ class Home:
         from rag_audio.storage.fsspec_blobs import open_store
 
         said = self.settings
-        copies = self.folder / COPIES, said.files_cache_mb << 20
-        return open_store(said.files or str(self.folder), *copies)
+        room = self.copy_room
+        return open_store(said.files or str(self.folder), room.folder, room.max_bytes)
+
+    @_Part
+    def copy_room(self) -> CopyRoom:
+        """Where local copies are kept of what lies at URLs."""
+        from rag_audio.storage.library_files import CopyRoom
+
+        return CopyRoom(self.folder / COPIES, self.settings.files_cache_mb << 20)
 
     @_Part
     def device(self) -> str:
@@ -468,7 +476,7 @@ class Home:
         from rag_audio.storage.catalogue import SqlCatalogue
 
         roots = LibraryRoots.parse(self.settings.library_roots)
-        return SqlCatalogue(self.database, SqlRightsLog(), roots)
+        return SqlCatalogue(self.database, SqlRightsLog(), roots, self.copy_room)
 
     @_Part
     def cache(self) -> SoundCache:

@@ -37,12 +37,13 @@ def render_library(preset: Preset, root: Path, territory: str | None, out: Path)
     windows: list[NDArray[np.int16]] = []
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
-    for candidate in scan(root).files:
+    for candidate in scan(spec.files).files:
         path = candidate.path
         declared = _granted(spec, path, territory)
         if declared is None:
             continue
-        cut = _windows(preset, spec.root / path)
+        with spec.files.local(path) as file:
+            cut = _windows(preset, file)
         windows += cut
         rows += [_row(declared, path)] * len(cut)
         who = declared.artist or "unnamed"

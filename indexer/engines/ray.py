@@ -1,9 +1,9 @@
 """Measure and embed on a Ray cluster: files as tasks, the embedder as a pool of actors.
 
 The cluster is that of ``RAY_ADDRESS``, else one on this machine that ends with the run. Every node
-must see the library under the same path, and have this package and the embedder's model. A task
-that a node took with it is done again on another one; a file that kills or hangs its decoder does
-so in a process of its own, which a task watches over as it does on one machine.
+must see the library under the same path or URL, and have this package and the embedder's model. A
+task that a node took with it is done again on another one; a file that kills or hangs its decoder
+does so in a process of its own, which a task watches over as it does on one machine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -95,7 +96,7 @@ class RayEngine:
                 yield from self._ready(under_way)
             actor = next(embedders)
             # What waits on a node's disk cannot be read on another one.
-            measured = task.remote(replace(job, spool=None), self._render, actor)
+            measured = task.remote(_for_any_node(job), self._render, actor)
             under_way[actor.embed.remote(measured)] = tag
         while under_way:
             yield from self._ready(under_way)
@@ -113,6 +114,12 @@ class RayEngine:
                     hint="the logs of its nodes say more; what was written stays, and the next run "
                     "goes on from there",
                 ) from cause
+
+
+def _for_any_node(job: MeasureJob) -> MeasureJob:
+    """The job without folders of this machine for sound and for copies."""
+    file = job.file if isinstance(job.file, Path) else replace(job.file, room=None)
+    return replace(job, file=file, spool=None)
 
 
 class _EmbeddingActor:

@@ -30,7 +30,8 @@ MAX_MESSAGES = 400_000
 MAX_DURATION_S = 7200.0
 MAX_SONGS = 100
 """Of a file of type 2; further ones are left out."""
-_HEAD = 4096
+SONGS_HEAD = 4096
+"""Bytes that tell whether a file may hold several songs."""
 _SHORTEST_S = 1e-6
 _MOST_HELD_S = 60.0
 """Behind all other notes, for notes that the file does not end."""
@@ -193,11 +194,16 @@ def count_songs(path: Path) -> int:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        if b"MThd" not in (head := file.read(_HEAD)) or _is_type(head, (0, 1)):
+        if not may_hold_songs(file.read(SONGS_HEAD)):
             return 1
     notices = NoticeList()
     songs = _songs(read_midi_file(_bytes(path), str(path), MAX_MESSAGES, notices))
     return min(len(songs), MAX_SONGS)
+
+
+def may_hold_songs(head: bytes) -> bool:
+    """Whether a file may be a MIDI file of type 2, by its first :data:`SONGS_HEAD` bytes."""
+    return b"MThd" in head and not _is_type(head, (0, 1))
 
 
 def _is_type(head: bytes, kinds: Sequence[int]) -> bool:

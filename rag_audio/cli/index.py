@@ -51,7 +51,7 @@ _DERIVED = 3
 
 def index(
     library: Annotated[
-        Path | None, typer.Argument(help="Folder with library.toml and stems.csv.")
+        str | None, typer.Argument(help="Folder or URL with library.toml and stems.csv.")
     ] = None,
     prune: Annotated[bool, typer.Option(help="Forget files that are gone.")] = False,
     workers: Annotated[
@@ -153,7 +153,7 @@ def index(
 
 
 def _check_spaces(
-    library: Path | None, space: str | None, *, roll_back: bool, switch: bool, incomplete: bool
+    library: str | None, space: str | None, *, roll_back: bool, switch: bool, incomplete: bool
 ) -> None:
     """Refuse what does not go together.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,10 @@ from rag_audio.cli.output import (
 )
 from rag_audio.domain import limits
 from rag_audio.errors import InvalidInput
+from rag_audio.storage.library_files import CopyRoom, is_url, open_library
+
+_COPIES_BYTES = 1 << 30
+"""Of files at a URL, kept while they are looked at."""
 
 if TYPE_CHECKING:
     from indexer.preview import LibraryPreview
@@ -29,15 +34,20 @@ if TYPE_CHECKING:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder with music, without tables.")],
+    folder: Annotated[str, typer.Argument(help="Folder with music, without tables.")],
     as_json: Json = False,
 ) -> None:
     """Write a first library.toml and stems.csv for a folder; they grant nothing until the license
     in them is filled in."""
     from indexer.starter import write_starter
 
+    if is_url(folder):
+        raise InvalidInput(
+            f"{folder} is no folder: tables are begun in one",
+            hint="write library.toml and stems.csv in a folder, and copy them to the URL",
+        )
     with busy("looking at the folder"):
-        made = write_starter(folder)
+        made = write_starter(Path(folder))
     if as_json:
         show_json(made.to_json())
     else:
@@ -72,7 +82,7 @@ def _show_starter(made: LibraryStarter) -> None:
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder with library.toml and stems.csv.")],
+    folder: Annotated[str, typer.Argument(help="Folder or URL with library.toml and stems.csv.")],
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode and measure every file, as indexing does.")
     ] = False,
@@ -81,14 +91,15 @@ def check(
     ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Say what would be indexed of a library, without indexing.
+    """Say what would be indexed of a library, without indexing. Files of a URL are all fetched.
 
     The exit code is 2 where nothing could be indexed because licenses are faulty.
     """
     from indexer.preview import preview_library
 
-    with indexing_bar("looking") as progress:
-        seen = preview_library(folder, deep=deep, workers=workers, progress=progress)
+    with indexing_bar("looking") as progress, TemporaryDirectory() as copies:
+        library = open_library(folder, CopyRoom(Path(copies), _COPIES_BYTES))
+        seen = preview_library(library, deep=deep, workers=workers, progress=progress)
     if as_json:
         show_json(seen.to_json())
     else:

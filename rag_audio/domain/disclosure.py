@@ -58,9 +58,9 @@ class Disclosure:
         """A stem's path in its library."""
         return stem.path if self.knows(stem.library) else OTHER_SOURCE
 
-    def file_of(self, stem: Stem, file: Path) -> str:
-        """The file of a stem on this machine."""
-        return self.file(file) if self.knows(stem.library) else OTHER_SOURCE
+    def file_of(self, stem: Stem, file: object) -> str:
+        """The file of a stem on this machine, or its object."""
+        return self.file(str(file)) if self.knows(stem.library) else OTHER_SOURCE
 
     def reason(self, stem: Stem, why: Refusal) -> str:
         """Why a stem may not be used: a license of another library is not named."""

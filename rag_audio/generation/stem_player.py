@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ from rag_audio.domain import Audio, Layer, Segment, Stem, StemKind
 from rag_audio.domain.disclosure import Disclosure, renamed
 from rag_audio.errors import LibraryError
 from rag_audio.generation.drum_patterns import DrumNotes
-from rag_audio.storage.cache import SoundCache, content_hash
+from rag_audio.storage.blobs import BlobMissing
+from rag_audio.storage.cache import KnownFile, SoundCache, content_hash
+from rag_audio.storage.library_files import LocalFile, local_file
 
 if TYPE_CHECKING:
     from rag_audio.storage.catalogue import SqlCatalogue
@@ -28,9 +31,9 @@ _SCORES_KEPT = 32
 
 
 @lru_cache(_SCORES_KEPT)
-def _parsed(stem: str, path: Path) -> NoteScore:
+def _parsed(stem: str, file: KnownFile) -> NoteScore:
     """The notes of a file with the bytes of the stem, kept for all players: these come and go."""
-    return parse(path)
+    return parse(file.path)
 
 
 class StemPlayer:
@@ -75,23 +78,21 @@ class StemPlayer:
         Raises:
             LibraryError: the file is gone, was changed, or cannot be read.
         """
-        path, name = self._file_of(segment.stem)
         start_s, duration_s = segment.start_s, segment.duration_s
         key = (segment.stem.id, start_s, duration_s, sample_rate)
-        try:
-            _require_unchanged(path, name, segment.stem.id)
+        with self._opened(segment.stem, is_compared=True) as file:
             if segment.stem.kind is StemKind.AUDIO:
                 return self._cache.of(
                     key,
                     lambda: load(
-                        path, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s
+                        file.path, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s
                     ),
                 )
             soundfont = self._soundfont()
             return self._cache.of(
                 (*key, tempo_ratio, semitones, instruments, layer, soundfont),
                 lambda: midi.render(
-                    path,
+                    file.path,
                     soundfont=soundfont,
                     sample_rate=sample_rate,
                     start_s=start_s,
@@ -102,14 +103,6 @@ class StemPlayer:
                     layer=layer,
                 ),
             )
-        except LibraryError as error:
-            if self._disclosure.knows(segment.stem.library):
-                raise renamed(error, path, name) from error
-            # An output is compared with it, and whoever makes the output may not know of it.
-            _log.error("a stem that outputs are compared with cannot be read: %s", path)
-            raise LibraryError(
-                "the output cannot be checked now", hint="tell whoever runs this"
-            ) from error
 
     def score(self, stem: Stem) -> NoteScore:
         """The notes of a stem that is a score.
@@ -117,12 +110,8 @@ class StemPlayer:
         Raises:
             LibraryError: as :meth:`play`.
         """
-        path, name = self._file_of(stem)
-        try:
-            _require_unchanged(path, name, stem.id)
-            return _parsed(stem.id, path)
-        except LibraryError as error:
-            raise renamed(error, path, name) from error
+        with self._opened(stem) as file:
+            return _parsed(stem.id, KnownFile(file.version or str(file.path), file.path))
 
     def drum_notes(self, stem: Stem) -> DrumNotes:
         """The strokes of a score's percussion channel as they are written; none of a recording.
@@ -135,15 +124,45 @@ class StemPlayer:
         parts = (part for part in self.score(stem).parts if part.drum)
         return sorted((note.start_s, note.pitch) for part in parts for note in part.notes)
 
-    def _file_of(self, stem: Stem) -> tuple[Path, str]:
-        """Where a stem lies, and how that is named."""
-        path = Path(self._catalogue.file_of(stem))
-        return path, self._disclosure.file_of(stem, path)
+    @contextmanager
+    def _opened(self, stem: Stem, *, is_compared: bool = False) -> Iterator[LocalFile]:
+        """A stem's file for the block, which is still the one that was indexed.
+
+        Args:
+            is_compared: an output may be compared with it, and whoever makes the output may not
+                know of it.
+
+        Raises:
+            LibraryError: it is not, or what is done in the block fails; the file is named as the
+                reader may know it.
+        """
+        stored = self._catalogue.stored_file(stem)
+        name, path = self._disclosure.file_of(stem, stored), Path(str(stored))
+        try:
+            with local_file(stored) as file:
+                path = file.path
+                _require_unchanged(file, name, stem.id)
+                yield file
+        except LibraryError as error:
+            if not is_compared or self._disclosure.knows(stem.library):
+                raise _named(error, path, name) from error
+            _log.error("a stem that outputs are compared with cannot be read: %s", stored)
+            raise LibraryError(
+                "the output cannot be checked now", hint="tell whoever runs this"
+            ) from error
 
 
-def _require_unchanged(path: Path, name: str, sha256: str) -> None:
+def _named(error: LibraryError, path: Path, name: str) -> LibraryError:
+    if isinstance(error, BlobMissing):
+        return LibraryError(
+            f"{name} cannot be read: it is not there", hint="index the library again"
+        )
+    return renamed(error, path, name)
+
+
+def _require_unchanged(file: LocalFile, name: str, sha256: str) -> None:
     try:
-        digest = content_hash(path)
+        digest = content_hash(file.path, file.version)
     except OSError as error:
         raise LibraryError(
             f"{name} cannot be read: {error.strerror}", hint="index the library again"

@@ -68,6 +68,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``).
 
         Args:
+            library: folder, or a URL such as ``s3://bucket/prefix``.
             refresh: ``analysis`` measures unchanged files anew, too, that a release with other
                 measurements indexed; nothing is embedded again.
             building: is told of segments that are built into what searches go through, where that
@@ -80,9 +81,10 @@ class Workspace(AbstractContextManager["Workspace"]):
         """
         from indexer.build import index_library
         from rag_audio.audio import midi
+        from rag_audio.storage.library_files import open_library
         from rag_audio.storage.shared_index import SharedIndex
 
-        root = arguments.path("library", library)
+        place = coercion.file_name("library", library)
         processes = coercion.whole("workers", workers)
         limits.WORKERS.check("workers", processes)
         if refresh is not None:
@@ -91,7 +93,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         engine_name = coercion.one_of("engine", engine, EngineName)
         is_spread = engine_name is EngineName.RAY or not _has_gpu(self.settings)
         report = index_library(
-            root,
+            open_library(place, self.home.copy_room),
             embedder=self.home.embedder,
             index=self.home.index,
             catalogue=self.home.catalogue,

@@ -51,6 +51,7 @@ from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, Unreada
 from rag_audio.retrieval.landmarks import RATE
 from rag_audio.retrieval.matching import SEARCHED_S, StemMatch, recognise
 from rag_audio.storage.cache import content_hash
+from rag_audio.storage.library_files import is_url, local_file
 
 if TYPE_CHECKING:
     from rag_audio.storage.catalogue import SqlCatalogue
@@ -477,6 +478,8 @@ class Inspector:
         resolved = path.resolve()
         size = resolved.stat().st_size
         for library in self._catalogue.libraries():
+            if is_url(library.root):
+                continue  # to look for a file would be to list the objects
             root = Path(library.root).resolve()
             if resolved.is_relative_to(root) or _holds(root, size, digest):
                 return replace(finding, library=library.name)
@@ -546,6 +549,13 @@ class Inspector:
         for row in zip_longest(*self._neighbours.nearest(excerpts, where, _HITS_PER_EXCERPT)):
             yield from (hit for hit in row if hit is not None)
 
+    def _notes_of(self, stem: Stem) -> NoteScore:
+        with local_file(self._catalogue.stored_file(stem)) as file:
+            try:
+                return scores.parse(file.path)
+            except UnreadableFile as error:
+                raise renamed(error, file.path, file.path.name) from error
+
     def _by_notes(self, score: NoteScore, finding: ForeignFinding) -> ForeignFinding:
         excerpts = list(self._render(score, _EXCERPT_S, WINDOWS))
         marked, number = self._catalogue.marked_revoked(_MAX_SCORES, StemKind.MIDI)
@@ -556,12 +566,10 @@ class Inspector:
         if number > len(marked):
             unchecked.append(f"{number - len(marked)} of the scores that were revoked")
         for stem in [*list(near.values())[:_MAX_SCORES], *revoked]:
-            file = Path(self._catalogue.file_of(stem))
             try:
-                other = scores.parse(file)
+                other = self._notes_of(stem)
             except UnreadableFile as error:
-                said = renamed(error, file, file.name).message
-                unchecked.append(f"{stem.path}: {said}")
+                unchecked.append(f"{stem.path}: {error.message}")
                 continue
             shared = shared_notes(score, other)
             if shared >= NOTES_THRESHOLD:

@@ -23,6 +23,7 @@ from rag_audio.errors import BackendError
 from rag_audio.home import Home
 from rag_audio.resources import data_dir
 from rag_audio.service.jobs import Job, JobState
+from rag_audio.storage.library_files import is_url
 
 FIELDS: Mapping[str, str] = {
     **{
@@ -146,7 +147,7 @@ class Places:
         self._folders += [Path(name).parent for name in named if name and Path(name).is_absolute()]
         self._folders += [Path(tempfile.gettempdir())]
         self._folders += [] if home.files.folder is None else [home.files.folder]
-        self._libraries: tuple[Path, ...] = ()
+        self._libraries: tuple[str, ...] = ()
         self._looked: float | None = None
 
     def file(self, path: Path | str) -> str:
@@ -158,7 +159,7 @@ class Places:
         if "/" not in text and "\\" not in text:
             return text
         for folder in self._roots():
-            text = _inside(text, str(folder))
+            text = _inside(text, folder)
         text = _ATTEMPT.sub("", _UPLOAD.sub(r"upload \1", text))
         return _PATH.sub(_last_part, text)
 
@@ -176,16 +177,17 @@ class Places:
     def _said(self, text: str) -> str:
         return in_http_terms(self.told(text))
 
-    def _roots(self) -> list[Path]:
-        """Folders of this machine, the innermost first, each also as the system resolves it."""
+    def _roots(self) -> list[str]:
+        """Folders of this machine, the innermost first, each also as the system resolves it; and
+        URLs of libraries."""
         if self._looked is None or time.monotonic() - self._looked > LOOK_S:
             # The message may be that the database is away: those of before are left out then.
             with suppress(BackendError):
-                self._libraries = tuple(Path(one.root) for one in self._home.catalogue.libraries())
+                self._libraries = tuple(one.root for one in self._home.catalogue.libraries())
                 self._looked = time.monotonic()
-        folders = {*self._folders, *self._libraries}
-        folders |= {folder.resolve() for folder in folders}
-        return sorted(folders, key=lambda folder: -len(str(folder)))
+        folders = {*map(str, self._folders), *self._libraries}
+        folders |= {str(Path(folder).resolve()) for folder in folders if not is_url(folder)}
+        return sorted(folders, key=lambda folder: -len(folder))
 
 
 def _inside(text: str, folder: str) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -61,9 +62,11 @@ class BlobStore(Protocol):
     Attributes:
         place: the folder or URL, for people.
         folder: the folder that it is; None: blobs are no files here until they are copied.
+        is_paged: whether a page costs no more than itself, else as much as the whole listing.
     """
 
     place: str
+    is_paged: bool
 
     @property
     def folder(self) -> Path | None: ...
@@ -128,11 +131,11 @@ class BlobStore(Protocol):
 def every(store: BlobStore, prefix: str = "") -> Iterator[BlobInfo]:
     """All blobs whose keys begin with ``prefix``, page by page; some may be added or removed
     meanwhile."""
-    after = ""
-    while found := store.page(prefix, after):
+    after, limit = "", PAGE if store.is_paged else sys.maxsize
+    while found := store.page(prefix, after, limit):
         yield from found
         after = found[-1].key
-        if len(found) < PAGE:
+        if len(found) < limit:
             return
 
 
@@ -156,7 +159,7 @@ class FolderBlobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder: Path = folder
-        self.place = str(folder)
+        self.place, self.is_paged = str(folder), True
 
     def put(self, key: str, source: Path | bytes, *, new: bool = False) -> None:
         if isinstance(source, Path):
@@ -360,10 +363,14 @@ def _translated(place: str) -> Iterator[None]:
         raise unavailable(place, error.strerror or str(error)) from error
 
 
-def unavailable(place: str, why: str) -> BackendUnavailable:
+SET_PLACE = "RAG_AUDIO_FILES names the place; `rag-audio doctor` tries it"
+"""What would help where the store of a home's files cannot be used."""
+
+
+def unavailable(place: str, why: str, hint: str = SET_PLACE) -> BackendUnavailable:
     """The error of a store that cannot be used now."""
     return BackendUnavailable(
         f"files in {place} cannot be used: {why}",
-        hint="RAG_AUDIO_FILES names the place; `rag-audio doctor` tries it",
+        hint=hint,
         public="the files are away",
     )

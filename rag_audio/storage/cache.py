@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -88,20 +89,33 @@ class SoundCache:
             self._bytes -= given_up.samples.nbytes
 
 
-def content_hash(path: Path) -> str:
+def content_hash(path: Path, version: str = "") -> str:
     """The SHA-256 of a file's bytes, hex; computed once in a process for each size and time.
 
     Of a song of a MIDI file, what :func:`.song_id` makes of it.
+
+    Args:
+        version: of a copy, see :class:`.LocalFile`; it then counts in place of size and time.
 
     Raises:
         OSError: the file cannot be read.
     """
     file, song = song_file(path)
+    if version:
+        return song_id(_content_hash(KnownFile(version, file)), song)
     found = file.stat()
     state = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-    return song_id(_content_hash(file, *state), song)
+    return song_id(_content_hash(KnownFile(str(file), file), *state), song)
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file under a name that stands for it, wherever it lies."""
+
+    name: str
+    path: Path = field(compare=False)
 
 
 @lru_cache(maxsize=1 << 16)
-def _content_hash(path: Path, *_state: int) -> str:
-    return file_sha256(path)
+def _content_hash(file: KnownFile, *_state: int) -> str:
+    return file_sha256(file.path)

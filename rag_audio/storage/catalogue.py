@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     Connection,
@@ -42,7 +42,6 @@ from rag_audio.domain.holdings import (
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.library_roots import LibraryRoots
 from rag_audio.domain.licensing import Revocation, RightsChange
-from rag_audio.domain.songs import song_file
 from rag_audio.domain.stems import FileState, LibraryInfo, WithheldFile
 from rag_audio.errors import LedgerTampered, LibraryError
 from rag_audio.storage import landmarks as landmark_rows
@@ -58,6 +57,14 @@ from rag_audio.storage.database import ROWS_AT_ONCE, hold, in_parts, reading, wr
 from rag_audio.storage.epoch import CatalogueEpoch, raise_epoch, read_epoch
 from rag_audio.storage.file_rows import delete_paths, row_of, state_of
 from rag_audio.storage.index_shards import SqlShards
+from rag_audio.storage.library_files import (
+    CopyRoom,
+    StoredFile,
+    has_object,
+    is_there,
+    is_url,
+    stored_file,
+)
 from rag_audio.storage.limited_catalogue import LimitedCatalogue
 from rag_audio.storage.locks import claim
 from rag_audio.storage.migrations import migrate
@@ -82,6 +89,7 @@ class SqlCatalogue:
         log: takes what changes; None: nothing is logged, and ``ledger verify`` then finds rows that
             the log does not know.
         roots: the folders that libraries lie in, by names that machines share.
+        copies: where local copies of libraries at URLs are kept; None: nowhere.
 
     Raises:
         ConfigError: a newer version made the database.
@@ -90,10 +98,14 @@ class SqlCatalogue:
     """
 
     def __init__(
-        self, engine: Engine, log: RightsLog | None = None, roots: LibraryRoots | None = None
+        self,
+        engine: Engine,
+        log: RightsLog | None = None,
+        roots: LibraryRoots | None = None,
+        copies: CopyRoom | None = None,
     ) -> None:
         self._engine, self._log, self._roots = engine, log, roots or LibraryRoots()
-        self._kept: Snapshot | None = None
+        self._copies, self._kept = copies, cast("Snapshot | None", None)
         self._renewing = threading.Lock()
         migrate(engine)
 
@@ -180,10 +192,11 @@ class SqlCatalogue:
                 .mappings()
                 .one_or_none()
             )
-            before = None if old is None else self._roots.here(old["root"])
-            if before not in (None, root) and _are_two(Path(before), Path(root)):
+            before = root if old is None else self._roots.here(old["root"])
+            if before != root and self._are_two(before, root):
+                what = "places" if is_url(before + root) else "folders"
                 raise LibraryError(
-                    f"two folders call themselves library {library!r}: {before!r} and {root!r}",
+                    f"two {what} call themselves library {library!r}: {before!r} and {root!r}",
                     hint="give one of them another name, or an id of its own in [library]",
                 )
             new["salt"] = _salt(None if old is None else old["salt"])
@@ -197,6 +210,14 @@ class SqlCatalogue:
                     _libraries.update().where(_libraries.c.id == library).values(**new)
                 )
             self._changes(connection, library)
+
+    def _are_two(self, root: str, other: str) -> bool:
+        """Whether a place still holds a library, and another one is not the same place."""
+        if is_url(root):
+            return has_object(root, "library.toml", self._copies)
+        if not Path(root, "library.toml").is_file():
+            return False
+        return is_url(other) or not (Path(other).exists() and Path(root).samefile(other))
 
     def libraries(self) -> list[LibraryInfo]:
         """All libraries, in order of id; ``stems`` counts files of different content."""
@@ -530,14 +551,25 @@ class SqlCatalogue:
         return min(copies, key=lambda stem: standing(stem, conflicts.get(id_)))
 
     def file_of(self, stem: Stem) -> str:
-        """Absolute path of a stem's file: the stem's own, else one with the same bytes.
+        """Absolute path or URL of a stem's file: the stem's own, else, in a folder, one with the
+        same bytes.
 
         Raises:
             LibraryError: its library is not in the catalogue, or its folder not on this machine.
         """
+        return str(self.stored_file(stem))
+
+    def stored_file(self, stem: Stem) -> StoredFile:
+        """Where a stem's bytes lie, as :func:`.local_file` opens it, here or in another process.
+
+        Raises:
+            LibraryError: as :meth:`file_of`.
+        """
         root = None if self._kept is None else self._kept.roots.get(stem.library)
-        if root is not None and _is_there(place := Path(self._roots.here(root), stem.path)):
-            return str(place)
+        if root is not None and not is_url(root):
+            place = Path(self._roots.here(root), stem.path)
+            if is_there(place):
+                return place
         twins = select(_libraries.c.root, _files.c.path).outerjoin(
             _files, (_files.c.library == _libraries.c.id) & (_files.c.stem_id == stem.id)
         )
@@ -550,8 +582,7 @@ class SqlCatalogue:
             )
         paths = [stem.path, *sorted({row.path for row in found} - {stem.path, None})]
         root = self._roots.require_here(found[0].root, stem.library)
-        places = [Path(root, path) for path in paths]
-        return str(next((place for place in places if _is_there(place)), places[0]))
+        return stored_file(root, paths, self._copies)
 
     def copies(self, id_: str, libraries: Collection[str] | None = None) -> list[Stem]:
         """The stems of libraries with exactly these bytes, by library and path.
@@ -669,11 +700,6 @@ class SqlCatalogue:
             return rights_tables.in_force(connection)
 
 
-def _is_there(place: Path) -> bool:
-    """Whether a file lies there, or the one that holds the song of that path."""
-    return song_file(place)[0].is_file()
-
-
 def _of_libraries(query: Select[Any], libraries: Collection[str] | None) -> Select[Any]:
     return query if libraries is None else query.where(_files.c.library.in_(sorted(libraries)))
 
@@ -702,8 +728,3 @@ def _salt(known: object) -> bytes:
     if isinstance(known, bytes) and len(known) == rights_tables.SALT_BYTES:
         return known
     return secrets.token_bytes(rights_tables.SALT_BYTES)
-
-
-def _are_two(root: Path, other: Path) -> bool:
-    """Whether a folder still holds a library, and another one is not the same folder."""
-    return (root / "library.toml").is_file() and not (other.exists() and root.samefile(other))

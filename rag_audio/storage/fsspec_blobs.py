@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from rag_audio.errors import ConfigError, MissingExtra, RagAudioError
 from rag_audio.storage.blobs import (
     PAGE,
+    SET_PLACE,
     BlobExists,
     BlobInfo,
     BlobStore,
@@ -45,6 +46,15 @@ def open_store(place: str, copies: Path, copies_bytes: int) -> BlobStore:
     """
     if "://" not in place:
         return FolderBlobs(Path(place))
+    return open_url(place, copies, copies_bytes)
+
+
+def open_url(place: str, copies: Path, copies_bytes: int, hint: str = SET_PLACE) -> FsspecBlobs:
+    """As :func:`open_store`, of a URL.
+
+    Args:
+        hint: what would help where the store cannot be used.
+    """
     scheme, _, rest = place.partition("://")
     if "@" in rest.partition("/")[0]:
         raise ConfigError(
@@ -68,7 +78,8 @@ def open_store(place: str, copies: Path, copies_bytes: int) -> BlobStore:
         ) from error
     if not root.strip("/"):
         raise ConfigError(f"{place} names no bucket", hint="such as s3://bucket/prefix")
-    return FsspecBlobs(system, root.rstrip("/"), place, LocalCopies(copies, copies_bytes))
+    room = LocalCopies(copies, copies_bytes)
+    return FsspecBlobs(system, root.rstrip("/"), place, room, hint)
 
 
 class FsspecBlobs:
@@ -78,14 +89,18 @@ class FsspecBlobs:
         system: an ``fsspec.AbstractFileSystem`` without a cache of listings.
         root: bucket and prefix.
         place: the URL.
+        hint: see :func:`open_url`.
     """
 
     folder: Path | None = None
 
-    def __init__(self, system: Any, root: str, place: str, copies: LocalCopies) -> None:
+    def __init__(
+        self, system: Any, root: str, place: str, copies: LocalCopies, hint: str = SET_PLACE
+    ) -> None:
         self._system, self._root, self.place = system, root, place
-        self._copies, self._is_there = copies, False
+        self._copies, self._hint, self._is_there = copies, hint, False
         self._is_s3 = hasattr(system, "call_s3")
+        self.is_paged = self._is_s3
 
     def put(self, key: str, source: Path | bytes, *, new: bool = False) -> None:
         path, mode = self._path(key), "create" if new else "overwrite"
@@ -134,21 +149,51 @@ class FsspecBlobs:
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
+        with self.copied(key) as (path, _):
+            yield path
+
+    @contextmanager
+    def copied(self, key: str) -> Iterator[tuple[Path, BlobInfo]]:
+        """As :meth:`local`, with what is known of the blob that was copied."""
+        known = self._required(key)
+
         def fetch(target: Path) -> str:
-            """Copy the blob; its version, which is that of what was copied."""
+            nonlocal known
             while True:
-                before = self._required(key)
+                before = known
                 with self._translated(key):
                     self._system.get_file(self._path(key), str(target))
-                if self._required(key).version == before.version:
-                    return name(before)
+                known = self._required(key)
+                if known.version == before.version:
+                    return self._copy_id(known)
 
-        def name(info: BlobInfo) -> str:
-            return sha256(f"{self.place}\0{info.key}\0{info.version}".encode()).hexdigest()[:40]
+        with self._copies.lease(self._copy_id(known), Path(key).name, fetch) as path:
+            yield path, known
 
-        found = name(self._required(key))
-        with self._copies.lease(found, Path(key).name, fetch) as path:
-            yield path
+    def beginning(self, info: BlobInfo, count: int) -> bytes:
+        """The first bytes of a blob as it was listed, kept as copies are.
+
+        Raises:
+            BlobMissing: there is none any more, or another one.
+        """
+
+        def fetch(target: Path) -> str:
+            with self._translated(info.key):
+                end = min(count, info.size)
+                target.write_bytes(self._system.cat_file(self._path(info.key), start=0, end=end))
+            if self._required(info.key).version != info.version:
+                raise missing(info.key, self.place)
+            return part
+
+        if not info.size:
+            return b""
+        part = self._copy_id(info, f"first {count}")
+        with self._copies.lease(part, Path(info.key).name, fetch) as path:
+            return path.read_bytes()
+
+    def _copy_id(self, info: BlobInfo, part: str = "") -> str:
+        told = (self.place, info.key, info.version, *([part] if part else []))
+        return sha256("\0".join(told).encode()).hexdigest()[:40]
 
     def page(self, prefix: str = "", after: str = "", limit: int = PAGE) -> list[BlobInfo]:
         try:
@@ -234,7 +279,7 @@ class FsspecBlobs:
     def _unavailable(self, error: Exception) -> RagAudioError:
         if isinstance(error, RagAudioError):
             return error
-        return unavailable(self.place, str(error) or type(error).__name__)
+        return unavailable(self.place, str(error) or type(error).__name__, self._hint)
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:

@@ -13,6 +13,7 @@ from rag_audio.domain.stems import LibraryInfo, WithheldFile
 
 if TYPE_CHECKING:
     from rag_audio.storage.catalogue import SqlCatalogue
+    from rag_audio.storage.library_files import StoredFile
 
 
 class LimitedCatalogue:
@@ -65,6 +66,10 @@ class LimitedCatalogue:
     def file_of(self, stem: Stem) -> str:
         """Of any library: an output is compared with stems that are not seen."""
         return self._catalogue.file_of(stem)
+
+    def stored_file(self, stem: Stem) -> StoredFile:
+        """As :meth:`file_of`."""
+        return self._catalogue.stored_file(stem)
 
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
         found = self._catalogue.withheld_copies(id_)

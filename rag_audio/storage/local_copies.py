@@ -20,6 +20,12 @@ from rag_audio.storage.locks import lock_file
 _USE = "use-"
 _FRESH_S = 60.0
 _LOCK = "lock"
+_LEFT = 0.9
+"""Of the room, where it was too small: else every further copy would have the folder looked at."""
+_SHARING = 8
+"""Processes that are thought to add copies at once."""
+_PARTS = 64
+"""... each of which may exceed the room by such a part of it."""
 
 
 class LocalCopies:
@@ -32,6 +38,7 @@ class LocalCopies:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes = folder, max_bytes
+        self._unlooked = 0  # bytes that may be added before the folder is looked at again
 
     @contextmanager
     def work(self) -> Iterator[Path]:
@@ -66,9 +73,12 @@ class LocalCopies:
         path.chmod(0o600)
         with suppress(OSError):
             kept.hardlink_to(path)
-        self._make_room()
+        self._unlooked -= path.stat().st_size
+        if self._unlooked <= 0:
+            self._unlooked = max(self._make_room() // _SHARING, self._max_bytes // _PARTS)
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> int:
+        """Remove the oldest copies where there are too many; bytes that there is room for then."""
         found = []
         for path in self._folder.iterdir():
             if path.name.startswith(_USE):
@@ -78,11 +88,13 @@ class LocalCopies:
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
         total = sum(size for _, size, _ in found)
+        left = self._max_bytes if total <= self._max_bytes else self._max_bytes * _LEFT
         for _, size, path in sorted(found):
-            if total <= self._max_bytes:
-                return
+            if total <= left:
+                break
             path.unlink(missing_ok=True)
             total -= size
+        return max(0, self._max_bytes - total)
 
 
 def _linked(kept: Path, path: Path) -> bool:

@@ -222,7 +222,7 @@ def test_the_drums_of_a_score_are_read_from_its_file_while_it_is_the_one_that_wa
 ) -> None:
     path = write_score(tmp_path / "beat.mid", 100.0, bars=4)
     stem = replace(score().stem, id=file_sha256(path))
-    catalogue: Any = SimpleNamespace(file_of=lambda _: path)
+    catalogue: Any = SimpleNamespace(stored_file=lambda _: path)
     player = StemPlayer(catalogue, SoundCache(), lambda: path, EVERYTHING)
     found = patterns_of(player.drum_notes(stem), 100.0, (4, 4), 0.0)
     assert found[DrumPart.SNARE] == (1.0, 3.0)

@@ -13,6 +13,7 @@ import pytest
 from indexer.junk import by_count, skipped_lines
 from indexer.report import Notice
 from indexer.scan import scan
+from rag_audio.storage.library_files import FolderFiles
 from tests.indexer.conftest import Bench
 from tests.indexer.library import tone
 
@@ -159,7 +160,7 @@ def test_other_files_without_a_license_are_none_that_a_license_lacks(bench: Benc
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_of_the_system_that_may_not_be_read_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "System Volume Information").mkdir(mode=0)
-    found = scan(tmp_path)
+    found = scan(FolderFiles(tmp_path))
     assert (found.rejected, dict(found.junk)) == ([], {"System Volume Information/": 1})
 
 

@@ -18,6 +18,7 @@ from indexer.path_patterns import (
     is_literal,
     normalized,
 )
+from rag_audio.storage.library_files import FolderFiles
 
 
 def fits(pattern: str, path: str) -> bool:
@@ -144,14 +145,14 @@ def make_files(root: Path, *paths: str) -> Path:
 def test_brackets_mean_themselves_where_a_file_or_folder_is_named_so(
     tmp_path: Path, files: list[str], pattern: str, matched: list[str]
 ) -> None:
-    meant = NamesOnDisk(make_files(tmp_path, *files)).meaning_of(clean(pattern))
+    meant = NamesOnDisk(FolderFiles(make_files(tmp_path, *files))).meaning_of(clean(pattern))
     assert [path for path in map(normalized, files) if meant.matches(path)] == matched
 
 
 def test_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:
     make_files(tmp_path, "b/a.wav")
     (tmp_path / "b" / "[loop]").symlink_to(tmp_path, target_is_directory=True)
-    meant = NamesOnDisk(tmp_path).meaning_of("**/[loop]/a.wav")
+    meant = NamesOnDisk(FolderFiles(tmp_path)).meaning_of("**/[loop]/a.wav")
     assert meant.named == frozenset()
 
 

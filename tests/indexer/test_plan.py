@@ -29,6 +29,7 @@ from indexer.scan import FoundFile
 from rag_audio.audio import analysis, loops
 from rag_audio.domain import Key, License, Rights, SampleType, Stem, StemKind
 from rag_audio.domain.stems import AnalysisScope, FileState
+from rag_audio.storage.library_files import FolderFiles
 from tests.indexer.conftest import Bench, hum
 from tests.indexer.library import tone
 from tests.support.fakes import dump
@@ -171,7 +172,7 @@ def measured(
     one = PlannedFile(
         FoundFile(path, status.st_size, status.st_mtime_ns), Declared(license=LICENSE, **declared)
     )
-    jobs = JobMaker(root=root, sample_rate=16_000, max_duration_s=60.0, analysis=scope, spool=root)
+    jobs = JobMaker(FolderFiles(root), 16_000, 60.0, scope, root)
     outcome = measure(jobs.job(one), hum)
     assert isinstance(outcome, MeasuredFile)
     return outcome, called

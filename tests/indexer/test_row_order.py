@@ -14,6 +14,7 @@ from indexer.path_patterns import PathPattern, clean, normalized
 from indexer.row_order import RowIndex
 from indexer.stems_csv import StemRow
 from indexer.survey import Limits, survey
+from rag_audio.storage.library_files import FolderFiles
 from tests.indexer.library import write_tables
 
 TODAY = date(2026, 6, 1)
@@ -83,7 +84,7 @@ def test_a_decision_on_a_folder_with_brackets_is_about_that_folder(tmp_path: Pat
     spec = library(tmp_path, "**,full,One,", "[FINAL]/a.wav", "F/a.wav")
     toml = tmp_path / "library.toml"
     toml.write_text(f'{toml.read_text("utf-8")}\n[conflicts]\n"[FINAL]/*" = "full"\n', "utf-8")
-    (decision,) = read_library(spec.root).decisions
+    (decision,) = read_library(spec.files).decisions
     assert decision.matches("[FINAL]/a.wav") and not decision.matches("F/a.wav")
 
 
@@ -129,7 +130,7 @@ def test_what_the_order_of_rows_does_is_in_the_report_of_the_survey_once(tmp_pat
 
 def spec_of(root: Path, patterns: list[str]) -> LibrarySpec:
     rows = tuple(StemRow(number=n, pattern=p, license="full") for n, p in enumerate(patterns, 2))
-    return LibrarySpec("l", "L", root, {}, rows=rows)
+    return LibrarySpec("l", "L", FolderFiles(root), {}, rows=rows)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from indexer.scan import looks_like_music, scan
+from rag_audio.storage.library_files import FolderFiles
 
 
 def reasons(root: Path) -> dict[str, str]:
-    return {item.path: item.reason for item in scan(root).rejected}
+    return {item.path: item.reason for item in scan(FolderFiles(root)).rejected}
 
 
 def test_files_come_in_order_of_path_without_hidden_ones_and_the_two_tables(
@@ -23,7 +24,7 @@ def test_files_come_in_order_of_path_without_hidden_ones_and_the_two_tables(
         (tmp_path / name).write_bytes(b"12")
     (tmp_path / "library.toml").touch()
     (tmp_path / "stems.csv").touch()
-    found = scan(tmp_path)
+    found = scan(FolderFiles(tmp_path))
     assert [file.path for file in found.files] == ["a.wav", "b/a.wav", "b/stems.csv", "b/z.wav"]
     assert found.files[0].size == 2
     assert found.files[0].mtime_ns == (tmp_path / "a.wav").stat().st_mtime_ns
@@ -44,7 +45,7 @@ def test_links_that_lead_out_loop_or_break_are_reported_and_inner_ones_followed(
     (root / "away").symlink_to(tmp_path, target_is_directory=True)
     (root / "self").symlink_to(root / "self")
     (root / "gone.wav").symlink_to(root / "nowhere.wav")
-    assert [file.path for file in scan(root).files] == ["a.wav", "in.wav"]
+    assert [file.path for file in scan(FolderFiles(root)).files] == ["a.wav", "in.wav"]
     found = reasons(root)
     assert "leads out of the library" in found["out.wav"]
     assert "leads out of the library" in found["away"]
@@ -65,7 +66,7 @@ def test_pipes_sockets_and_devices_are_reported_and_never_opened(tmp_path: Path)
     assert "a named pipe" in found["pipe.wav"]
     assert "a socket" in found["s.wav"]
     assert "leads out" in found["null.wav"]
-    assert scan(tmp_path).files == []
+    assert scan(FolderFiles(tmp_path)).files == []
 
 
 def test_a_name_that_is_not_utf8_is_reported_readably(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_name_that_is_not_utf8_is_reported_readably(tmp_path: Path) -> None:
         "caf\\xe9.wav": "the name is not UTF-8; rename it",
         "dir\\xff": "the name is not UTF-8; rename it",
     }
-    assert scan(tmp_path).files == []
+    assert scan(FolderFiles(tmp_path)).files == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -113,7 +114,7 @@ def test_only_what_looks_like_music_is_worth_a_word(tmp_path: Path) -> None:
     }
     for name, head in heads.items():
         (tmp_path / name).write_bytes(head)
-    assert {name for name in heads if looks_like_music(tmp_path, name)} == {
+    assert {name for name in heads if looks_like_music(FolderFiles(tmp_path), name)} == {
         "score",
         "take.dat",
         "empty.mp3",

@@ -54,6 +54,13 @@ def test_no_message_holds_a_folder_of_the_server(
             assert "/".join(names) in told
 
 
+def test_no_message_holds_the_url_of_a_library() -> None:
+    bucket = SimpleNamespace(libraries=lambda: [SimpleNamespace(root="s3://label/night shift")])
+    told = places(catalogue=bucket).told
+    assert told("s3://label/night shift/keys/a.wav changed") == "keys/a.wav changed"
+    assert "label" not in told("there is no a.wav in s3://label/night shift")
+
+
 @pytest.mark.parametrize(
     ("message", "told"),
     [

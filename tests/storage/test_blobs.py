@@ -134,7 +134,7 @@ def test_a_range_asks_for_no_more_than_it_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(f"memory://{uuid.uuid4().hex}", tmp_path, 1)
-    store.put("a", bytes(1000))
+    store.put("a", bytes(250))
     system, asked = store._system, []  # type: ignore[attr-defined]
     real = type(system).cat_file
     monkeypatch.setattr(
@@ -145,3 +145,19 @@ def test_a_range_asks_for_no_more_than_it_holds(
     with store.open("a", 100, 50) as file:
         file.read()
     assert sum(asked) == 50
+
+
+def test_many_copies_are_not_looked_through_for_each_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"memory://{uuid.uuid4().hex}", tmp_path / "copies", 100_000)
+    looked: list[Path] = []
+    real = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: (looked.append(self), real(self))[1])
+    for number in range(800):
+        store.put(f"{number}.wav", bytes(250))
+        with store.local(f"{number}.wav"):
+            pass
+    assert len(looked) < 200
+    held = [path.stat().st_size for path in real(tmp_path / "copies")]
+    assert 85_000 <= sum(held) <= 102_000

@@ -85,15 +85,15 @@ class Indexing:
         with self._lock:
             self._state["done"] += 1
 
-    def _root(self, name: str) -> Path:
+    def _root(self, name: str) -> str:
         for one in self._workspace.home.catalogue.libraries():
             if one.id == name:
-                return Path(one.root)
+                return one.root
         if self._folder is not None and name in self.folders():
-            return self._folder / name
+            return str(self._folder / name)
         raise not_found()
 
-    def _index(self, root: Path, refresh: str | None) -> None:
+    def _index(self, root: str, refresh: str | None) -> None:
         try:
             report = self._workspace.index(root, progress=self, refresh=refresh)
         except RagAudioError as error:
