@@ -29,6 +29,7 @@ THRESHOLD = 0.25
 
 _WORD = re.compile(r"[^\s,;/-]+")
 _CAPTIONS_KEPT = 4096
+_WORDS_KEPT = 4096
 
 
 Terms = Mapping[int, float]
@@ -88,6 +89,7 @@ def _held(word: Terms, caption: frozenset[int]) -> float:
     return max((word[term] for term in caption & word.keys()), default=0.0) / max(word.values())
 
 
+@lru_cache(maxsize=_WORDS_KEPT)
 def _terms_of_word(word: str) -> Terms:
     vector = encode_query(word)
     return dict(zip(vector.indices, vector.values, strict=True)) | _as_written(
@@ -95,6 +97,7 @@ def _terms_of_word(word: str) -> Terms:
     )
 
 
+@lru_cache(maxsize=_WORDS_KEPT)
 def _parts(word: str) -> tuple[Terms, ...]:
     """Of several words that name one thing, the terms of each alone."""
     parts = [part for part in _WORD.findall(word) if encode_query(part).indices]

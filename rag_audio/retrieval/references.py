@@ -265,7 +265,7 @@ def find_references(
     rankings = _rankings(parts, index, where, allowed, _pool(query.k))
     named = [ranking for part, ranking in zip(parts, rankings, strict=True) if part.terms]
     by_words = [stem for ranking in named for stem in ranking.found()]
-    words = SoughtWords.of(query.text, by_words, index.count())
+    words = SoughtWords.of(query.text, by_words, index.count(exact=False))
     # What captions say in so many words, nearness of meaning can only blur.
     said = max((words.share(stem) for stem in by_words[: query.k]), default=0.0)
     rankings = [
@@ -373,7 +373,7 @@ def _vectors_of(
 def _centroid(index: StemIndex, where: SegmentFilter, dimension: int) -> NDArray[np.float32] | None:
     """The mean direction of what the filter lets through: order of a catalogue without a query."""
     anything = np.full(dimension, dimension**-0.5, dtype=np.float32)
-    hits = index.search_dense(anything, where, min(index.count(), _CATALOGUE_SAMPLE))
+    hits = index.search_dense(anything, where, min(index.count(exact=False), _CATALOGUE_SAMPLE))
     if not hits:
         return None
     ordered = sorted(hits, key=lambda hit: hit.id)
