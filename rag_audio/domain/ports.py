@@ -355,6 +355,15 @@ class StemIndex(Protocol):
 
 
 @runtime_checkable
+class TellsTerms(Protocol):
+    """What an index may have besides: it tells which terms points were put with."""
+
+    def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        """The dimensions of the sparse vectors of points, by id; unknown ids are left out."""
+        ...
+
+
+@runtime_checkable
 class TakesBulk(Protocol):
     """What an index may have besides: it takes many points at once, and builds what searches need
     when all are there."""

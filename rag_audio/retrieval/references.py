@@ -35,7 +35,7 @@ from rag_audio.domain.fields import key_of
 from rag_audio.domain.ports import Embedder, Hit, SparseVector, StemIndex
 from rag_audio.domain.translation import in_english
 from rag_audio.errors import InvalidInput
-from rag_audio.retrieval.fit import SoughtWords
+from rag_audio.retrieval.fit import Captions, SoughtWords
 from rag_audio.retrieval.transposition_cost import effort_of
 from rag_audio.retrieval.twins import Recordings
 from rag_audio.storage.bm25 import encode_query
@@ -265,7 +265,9 @@ def find_references(
     rankings = _rankings(parts, index, where, allowed, _pool(query.k))
     named = [ranking for part, ranking in zip(parts, rankings, strict=True) if part.terms]
     by_words = [stem for ranking in named for stem in ranking.found()]
-    words = SoughtWords.of(query.text, by_words, index.count(exact=False))
+    captions = Captions(index)
+    captions.ask(hits[0] for ranking in named for hits in ranking.stems.values())
+    words = SoughtWords.of(query.text, by_words, index.count(exact=False), captions)
     # What captions say in so many words, nearness of meaning can only blur.
     said = max((words.share(stem) for stem in by_words[: query.k]), default=0.0)
     rankings = [
@@ -580,6 +582,8 @@ def _choose(
         for n in left:
             nearest[n] = max(nearest[n], float(pool[n].vector @ pool[picked].vector))
     chosen.sort(key=lambda one: (-one.score, one.hit.segment.stem.id))
+    if words.terms:
+        words.captions.ask(one.hit for one in chosen)
     return tuple(
         Reference(
             one.hit.segment,

@@ -275,7 +275,15 @@ class QdrantIndex(ABC):
         return {
             str(record.id): np.asarray(record.vector[DENSE], dtype=np.float32)
             for start in range(0, len(ids), _AT_ONCE)
-            for record in self._retrieve(list(ids[start : start + _AT_ONCE]))
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), DENSE)
+        }
+
+    def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        """The dimensions of the sparse vectors of points, by id."""
+        return {
+            str(record.id): frozenset(_terms_of(record.vector))
+            for start in range(0, len(ids), _AT_ONCE)
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), SPARSE)
         }
 
     def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
@@ -339,8 +347,8 @@ class QdrantIndex(ABC):
         """
 
     @abstractmethod
-    def _retrieve(self, ids: list[str]) -> Sequence[Any]:
-        """The records of points, with the dense vector."""
+    def _retrieve(self, ids: list[str], using: str) -> Sequence[Any]:
+        """The records of points, with the vector of this name."""
 
     @abstractmethod
     def _mark(self, where: Any, on: bool) -> None:
@@ -374,6 +382,12 @@ class QdrantIndex(ABC):
             if offset is None:
                 return
             records, offset = self._page(where, offset)
+
+
+def _terms_of(vectors: Mapping[str, Any] | None) -> Sequence[int]:
+    """The dimensions of a stored sparse vector; one without words may not be there."""
+    sparse = (vectors or {}).get(SPARSE)
+    return [] if sparse is None else [int(index) for index in sparse.indices]
 
 
 def indexed_segment(
