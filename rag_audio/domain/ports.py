@@ -287,7 +287,8 @@ class Hit:
 
 
 class StemIndex(Protocol):
-    """Stores segments, finds the nearest. Ties are broken by id, so same query, same answer.
+    """Stores segments, finds the nearest. Ties are broken by id, so same query, same answer; of
+    more than a thousand equal scores an index may take which it finds first.
 
     No search finds a segment that is marked as revoked; all other methods see it.
 

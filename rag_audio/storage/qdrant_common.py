@@ -54,6 +54,9 @@ _REWRITTEN = 512
 _AT_ONCE = 512
 _TIES = 16
 """Hits beside those that are asked for: equal scores may stand at the limit."""
+MOST_TIES = 1024
+"""So many hits beside those that are asked for are fetched at most: of a longer run of equal scores
+those count that the store gives first."""
 STEMS_KEPT = 8192
 """Stems that a process keeps as they were read, a few kB each."""
 
@@ -265,9 +268,11 @@ class QdrantIndex(ABC):
             answers = self._query([(*one, size) for one in left.values()], matching)
             for n, answer in zip(left, answers, strict=True):
                 found[n] = sorted(answer, key=lambda point: (-point.score, str(point.id)))
+            if size == limit + MOST_TIES:
+                break
             # A store may cut a run of equal scores anywhere: more are fetched until it has ended.
             left = {n: one for n, one in left.items() if not _run_ended(found[n], limit, size)}
-            size *= 4
+            size = min(4 * size, limit + MOST_TIES)
         return [[hit(p.id, p.payload, p.score) for p in points[:limit]] for points in found]
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
