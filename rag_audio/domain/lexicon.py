@@ -271,7 +271,9 @@ def _found(text: str) -> Iterator[_Possible]:
         longest = 0
         for entry in _beginning(words[at].group()):
             count = 1 + len(entry.rest)
-            if count >= longest and _follows(text, words[at : at + count], entry):
+            if count < longest:
+                continue
+            if count == 1 or _follows(text, words[at : at + count], entry):
                 best = best if count == longest else {}
                 best[entry.meaning] = None
                 longest = count
@@ -282,7 +284,9 @@ def _found(text: str) -> Iterator[_Possible]:
                 }
             yield _Possible(words[at].start(), words[at + longest - 1].end(), tuple(best))
         else:
-            yield from _compound(words[at].group(), words[at].start())
+            start = words[at].start()
+            for first, end, meanings in _compound(words[at].group()):
+                yield _Possible(start + first, start + end, meanings)
         at += max(1, longest)
 
 
@@ -296,24 +300,27 @@ def _everyday() -> frozenset[str]:
 
 def _follows(text: str, words: Sequence[re.Match[str]], entry: _Entry) -> bool:
     """Whether a phrase's further words stand here, with no more than a hyphen between them."""
-    return len(words) == 1 + len(entry.rest) and all(
+    if len(words) != 1 + len(entry.rest) or not words[1].group().startswith(entry.rest[0][0]):
+        return False
+    return all(
         _fits(word.group(), pattern, entry.meaning.language)
         and _GAP.fullmatch(text, before.end(), word.start())
         for before, word, pattern in zip(words, words[1:], entry.rest, strict=False)
     )
 
 
-def _compound(word: str, start: int) -> tuple[_Possible, ...]:
+@lru_cache(maxsize=65536)
+def _compound(word: str) -> tuple[_Possible, ...]:
     """The parts of a compound, first to last; none where one of them is not known."""
     for cut in range(_PART, len(word) - _PART + 1):
         first = _part(word[:cut].removesuffix("s")) or _part(word[:cut])
         if not first:
             continue
-        head = _Possible(start, start + cut, first)
+        head = _Possible(0, cut, first)
         if last := _part(word[cut:]):
-            return (head, _Possible(start + cut, start + len(word), last))
-        if rest := _compound(word[cut:], start + cut):
-            return (head, *rest)
+            return (head, _Possible(cut, len(word), last))
+        if rest := _compound(word[cut:]):
+            return (head, *(_Possible(cut + one.start, cut + one.end, one[2]) for one in rest))
     return ()
 
 

@@ -108,6 +108,8 @@ def loose(name: str) -> str:
 
 def fold_placed(text: str) -> Placed:
     """A text as :func:`fold` folds it, with where each character stood."""
+    if text.isascii():
+        return Placed(unaccented(text), tuple((i, i + 1) for i in range(len(text))))
     pieces: list[str] = []
     origin: list[tuple[int, int]] = []
     for start, end in _clusters(text):
@@ -227,9 +229,6 @@ def _spared(keys: frozenset[str]) -> dict[str, list[frozenset[str]]]:
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
     """Spans of a character and what joins it: marks, and format characters that are not seen."""
-    if text.isascii():
-        yield from ((i, i + 1) for i in range(len(text)))
-        return
     start = 0
     for i, char in enumerate(text):
         joins = not char.isascii() and (

@@ -287,7 +287,8 @@ class Hit:
 
 
 class StemIndex(Protocol):
-    """Stores segments, finds the nearest. Ties are broken by id, so same query, same answer.
+    """Stores segments, finds the nearest. Ties are broken by id, so same query, same answer; of
+    more than a thousand equal scores an index may take which it finds first.
 
     No search finds a segment that is marked as revoked; all other methods see it.
 
@@ -352,6 +353,15 @@ class StemIndex(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class TellsTerms(Protocol):
+    """What an index may have besides: it tells which terms points were put with."""
+
+    def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        """The dimensions of the sparse vectors of points, by id; unknown ids are left out."""
+        ...
 
 
 @runtime_checkable

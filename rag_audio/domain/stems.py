@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from rag_audio.domain.codec import FieldForm, as_integer, as_items, json_form
@@ -96,7 +97,7 @@ class Stem:
         """The key of its :class:`License`."""
         return f"{self.library}/{self.license}"
 
-    @property
+    @cached_property
     def caption(self) -> str:
         """What is known about it in words: the text that keyword search reads.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rag_audio.domain.lexicon import Mention, concepts, concepts_in
 
@@ -32,9 +33,12 @@ class Understood:
     english: str
 
 
+@lru_cache(maxsize=4096)
 def understood(text: str) -> tuple[Understood, ...]:
     """The runs of a text that say something in another language or in abbreviations."""
-    found = []
+    found: list[Understood] = []
+    if all(one.language == "english" for one in concepts_in(text)):
+        return ()
     for run in _runs(text):
         english = _in_english(text, run)
         said = text[run[0].start : run[-1].end]

@@ -9,9 +9,11 @@ scale", JASA 94(3), 1993): what the mix has of it, less what each part has alone
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from rag_audio.audio.channels import fitted
@@ -26,6 +28,8 @@ SAMPLE_RATE = 22_050
 """Hz: what recordings are heard at."""
 
 _WINDOW = 4096
+_AT_ONCE = 8
+_HANN = np.hanning(_WINDOW)
 _LOWEST_HZ, _HIGHEST_HZ = 50.0, 5000.0
 _MOST_PARTIALS = 20
 _FLOOR = 0.03  # of the frame's strongest partial
@@ -77,37 +81,60 @@ class Harmony:
         level = self.levels[row, column]
         lower = np.floor(pitch)
         bar = np.floor((row + 0.5) * FRAME_S / bar_s).astype(int) if bar_s > 0 else 0 * row
-        chroma = np.zeros((int(bar.max(initial=0)) + 1, 12))
+        bars = int(bar.max(initial=0)) + 1
         # Between two semitones a partial belongs to both, the more the nearer (by cos²).
         near = np.cos((pitch - lower) * np.pi / 2) ** 2
-        for step, share in ((0, near), (1, 1 - near)):
-            np.add.at(chroma, (bar, (lower.astype(int) + step) % 12), share * level)
-        return chroma
+        note = lower.astype(int)
+        place = np.concatenate([bar * 12 + note % 12, bar * 12 + (note + 1) % 12])
+        shares = np.concatenate([near * level, (1 - near) * level])
+        chroma = np.bincount(place, shares, bars * 12).reshape(bars, 12)
+        return chroma.astype(np.float64, copy=False)
 
 
 def harmony_of(audio: Audio) -> Harmony:
     """The partials of a recording: peaks of its spectra of 186 ms, at most twenty at a time."""
-    mono = resample(fitted(audio, 1), SAMPLE_RATE).samples[0]
-    frames = max(1, round(mono.size / SAMPLE_RATE / FRAME_S))
-    centres = ((np.arange(frames) + 0.5) * FRAME_S * SAMPLE_RATE).astype(int)
-    padded = np.pad(mono, _WINDOW // 2 + 1)
-    window = np.hanning(_WINDOW)
-    cut = np.stack([padded[centre : centre + _WINDOW] for centre in centres]) * window
-    strength = np.abs(np.fft.rfft(cut, axis=1)) / (window.sum() / 2)
-    bins = np.arange(strength.shape[1]) * SAMPLE_RATE / _WINDOW
+    strength = _spectra(resample(fitted(audio, 1), SAMPLE_RATE).samples[0])
+    loudest = strength[:, 1:-1].max(axis=1, keepdims=True)
+    first, last = _peak_bins()
+    strength = strength[:, first - 1 : last + 2]
     inner = strength[:, 1:-1]
     is_peak = (inner > strength[:, :-2]) & (inner >= strength[:, 2:]) & (inner > _SILENCE)
-    is_peak &= (bins[1:-1] >= _LOWEST_HZ) & (bins[1:-1] <= _HIGHEST_HZ)
-    is_peak &= inner > _FLOOR * inner.max(axis=1, keepdims=True)
-    found = np.where(is_peak, inner, 0.0)
-    order = np.argsort(-found, axis=1, kind="stable")[:, :_MOST_PARTIALS]
+    found = np.where(is_peak & (inner > _FLOOR * loudest), inner, 0.0)
+    order = _largest(found, _MOST_PARTIALS)
     levels = np.take_along_axis(found, order, axis=1)
     below, at, above = (
         np.log(np.take_along_axis(strength, order + shift, axis=1) + 1e-12) for shift in range(3)
     )
     curve = below - 2 * at + above
     offset = np.where(curve < 0, 0.5 * (below - above) / np.where(curve < 0, curve, -1.0), 0.0)
-    return Harmony((order + 1 + np.clip(offset, -0.5, 0.5)) * SAMPLE_RATE / _WINDOW, levels)
+    return Harmony((order + first + np.clip(offset, -0.5, 0.5)) * SAMPLE_RATE / _WINDOW, levels)
+
+
+def _spectra(mono: NDArray[np.float32]) -> Rows:
+    """Amplitudes around the middle of each tenth of a second, ``[F, bins]``, 1 of full scale."""
+    frames = max(1, round(mono.size / SAMPLE_RATE / FRAME_S))
+    centres = ((np.arange(frames) + 0.5) * FRAME_S * SAMPLE_RATE).astype(int)
+    windows = sliding_window_view(np.pad(mono, _WINDOW // 2 + 1), _WINDOW)
+    found = np.empty((frames, _WINDOW // 2 + 1))
+    # A few at a time stay in the processor's cache, and in memory that the process has.
+    for some in np.array_split(np.arange(frames), math.ceil(frames / _AT_ONCE)):
+        cut = windows[np.minimum(centres[some], mono.size)] * _HANN
+        found[some] = np.abs(np.fft.rfft(cut, axis=1))
+    found /= _HANN.sum() / 2
+    return found
+
+
+def _peak_bins() -> tuple[int, int]:
+    """The first and the last bin in which a partial may lie."""
+    lowest, highest = (hz * _WINDOW / SAMPLE_RATE for hz in (_LOWEST_HZ, _HIGHEST_HZ))
+    return math.ceil(lowest), math.floor(highest)
+
+
+def _largest(values: Rows, most: int) -> NDArray[np.intp]:
+    """Columns of the largest values of each row, the largest first, of equal ones the first."""
+    some = np.sort(np.argpartition(-values, most, axis=1)[:, :most], axis=1)
+    order = np.argsort(-np.take_along_axis(values, some, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1)
 
 
 def harmony_of_score(score: NoteScore, start_s: float, duration_s: float) -> Harmony:
@@ -143,12 +170,13 @@ def disagreement(a: Rows, b: Rows) -> float:
     """
     bars = min(len(a), len(b))
     even_a, even_b = (x[:bars] - x[:bars].mean(axis=1, keepdims=True) for x in (a, b))
-    size = np.linalg.norm(even_a, axis=1) * np.linalg.norm(even_b, axis=1)
+    size_a, size_b = (np.sqrt((x * x).sum(axis=1)) for x in (even_a, even_b))
+    size = size_a * size_b
     if size.sum() <= 0:
         return 0.0
-    cosine = np.sum(even_a * even_b, axis=1) / np.where(size > 0, size, 1.0)
+    cosine = (even_a * even_b).sum(axis=1) / np.where(size > 0, size, 1.0)
     counts = np.sqrt(size)
-    return float(np.clip(1 - np.average(cosine, weights=counts), 0.0, 1.0))
+    return min(1.0, max(0.0, float(1 - (cosine * counts).sum() / counts.sum())))
 
 
 def roughness(a: Harmony, b: Harmony) -> float:
@@ -159,12 +187,11 @@ def roughness(a: Harmony, b: Harmony) -> float:
     """
     frames = min(len(a.hz), len(b.hz))
     total = rough = 0.0
-    for fa, la, fb, lb in zip(
-        a.hz[:frames], a.levels[:frames], b.hz[:frames], b.levels[:frames], strict=True
-    ):
-        pairs = la[:, None] * lb[None]
-        apart = np.abs(fa[:, None] - fb[None])
-        scaled = apart * _ROUGHEST / (_S1 * np.minimum(fa[:, None], fb[None]) + _S2)
+    for start in range(0, frames, _AT_ONCE):
+        rows = slice(start, min(start + _AT_ONCE, frames))
+        fa, fb = a.hz[rows, :, None], b.hz[rows, None, :]
+        pairs = a.levels[rows, :, None] * b.levels[rows, None, :]
+        scaled = np.abs(fa - fb) * _ROUGHEST / (_S1 * np.minimum(fa, fb) + _S2)
         curve = (np.exp(-_B1 * scaled) - np.exp(-_B2 * scaled)) / _PEAK
         total += float(pairs.sum())
         rough += float((pairs * curve).sum())

@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from rag_audio.domain import Reference, Stem
 from rag_audio.domain.lexicon import MANNER, Mention, concepts_in, importance
+from rag_audio.domain.ports import Hit, TellsTerms
 from rag_audio.storage.bm25 import encode_document, encode_query, word_terms
 
 INTERCEPT, SLOPE = -4.7, 7.2
@@ -29,9 +30,35 @@ THRESHOLD = 0.25
 
 _WORD = re.compile(r"[^\s,;/-]+")
 _CAPTIONS_KEPT = 4096
+_WORDS_KEPT = 4096
 
 
 Terms = Mapping[int, float]
+
+
+class Captions:
+    """The terms of captions: those that an index tells, others read from the words.
+
+    Args:
+        index: None: all are read from the words.
+    """
+
+    def __init__(self, index: object = None) -> None:
+        self._index = index if isinstance(index, TellsTerms) else None
+        self._known: dict[Stem, frozenset[int]] = {}
+
+    def ask(self, hits: Iterable[Hit]) -> None:
+        """Ask the index, in one question, for the terms of what was found and is not known yet."""
+        if self._index is None:
+            return
+        unknown = {hit.id: hit.segment.stem for hit in hits if hit.segment.stem not in self._known}
+        for point, terms in self._index.terms(list(unknown)).items() if unknown else ():
+            self._known[unknown[point]] = terms
+
+    def of(self, stem: Stem) -> frozenset[int]:
+        """The terms of a stem's caption."""
+        known = self._known.get(stem)
+        return _terms_of(stem.caption) if known is None else known
 
 
 @dataclass(frozen=True)
@@ -41,30 +68,37 @@ class SoughtWords:
     Attributes:
         terms: of each, its own, and those of each of its parts where it is several words that name
             one thing, such as "electric piano": a caption may have these apart.
+        captions: knows the terms of captions.
     """
 
     terms: tuple[tuple[Terms, tuple[Terms, ...]], ...]
     weights: tuple[float, ...]
+    captions: Captions = field(default_factory=Captions, repr=False, compare=False)
 
     @classmethod
-    def of(cls, text: str, found: Iterable[Stem], segments: int) -> SoughtWords:
+    def of(
+        cls, text: str, found: Iterable[Stem], segments: int, captions: Captions | None = None
+    ) -> SoughtWords:
         """The words of ``text``; the rarer one is among ``found``, the more it weighs.
 
         Args:
             found: what the search by keywords found. segments: how many there are in the index.
+            captions: knows the terms of captions; None: they are read from the words.
         """
+        known = captions or Captions()
         said = concepts_in(text)
         spans = [span for span in _words_of(text, said) if encode_query(text[slice(*span)]).indices]
         words = [text[start:end] for start, end in spans]
         terms = tuple((_terms_of_word(word), _parts(word)) for word in words)
-        captions = [_terms_of(caption) for caption in {stem.caption for stem in found}]
-        having = (sum(not caption.isdisjoint(own) for caption in captions) for own, _ in terms)
+        each = [known.of(stem) for stem in {stem.caption: stem for stem in found}.values()]
+        having = (sum(not caption.isdisjoint(own) for caption in each) for own, _ in terms)
         return cls(
             terms,
             tuple(
                 _importance(span, said) * math.log1p(max(0.5, segments - n + 0.5) / (n + 0.5))
                 for n, span in zip(having, spans, strict=True)
             ),
+            known,
         )
 
     def fit(self, stem: Stem) -> float:
@@ -73,7 +107,7 @@ class SoughtWords:
 
     def share(self, stem: Stem) -> float:
         """Of the words by weight, 0…1, that the stem's caption holds; 0 where there are none."""
-        caption = _terms_of(stem.caption)
+        caption = self.captions.of(stem)
         held = (
             weight
             * max(_held(own, caption), sum(_held(p, caption) for p in parts) / (len(parts) or 1))
@@ -88,6 +122,7 @@ def _held(word: Terms, caption: frozenset[int]) -> float:
     return max((word[term] for term in caption & word.keys()), default=0.0) / max(word.values())
 
 
+@lru_cache(maxsize=_WORDS_KEPT)
 def _terms_of_word(word: str) -> Terms:
     vector = encode_query(word)
     return dict(zip(vector.indices, vector.values, strict=True)) | _as_written(
@@ -95,6 +130,7 @@ def _terms_of_word(word: str) -> Terms:
     )
 
 
+@lru_cache(maxsize=_WORDS_KEPT)
 def _parts(word: str) -> tuple[Terms, ...]:
     """Of several words that name one thing, the terms of each alone."""
     parts = [part for part in _WORD.findall(word) if encode_query(part).indices]

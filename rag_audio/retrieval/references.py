@@ -35,7 +35,7 @@ from rag_audio.domain.fields import key_of
 from rag_audio.domain.ports import Embedder, Hit, SparseVector, StemIndex
 from rag_audio.domain.translation import in_english
 from rag_audio.errors import InvalidInput
-from rag_audio.retrieval.fit import SoughtWords
+from rag_audio.retrieval.fit import Captions, SoughtWords
 from rag_audio.retrieval.transposition_cost import effort_of
 from rag_audio.retrieval.twins import Recordings
 from rag_audio.storage.bm25 import encode_query
@@ -265,7 +265,9 @@ def find_references(
     rankings = _rankings(parts, index, where, allowed, _pool(query.k))
     named = [ranking for part, ranking in zip(parts, rankings, strict=True) if part.terms]
     by_words = [stem for ranking in named for stem in ranking.found()]
-    words = SoughtWords.of(query.text, by_words, index.count())
+    captions = Captions(index)
+    captions.ask(hits[0] for ranking in named for hits in ranking.stems.values())
+    words = SoughtWords.of(query.text, by_words, index.count(exact=False), captions)
     # What captions say in so many words, nearness of meaning can only blur.
     said = max((words.share(stem) for stem in by_words[: query.k]), default=0.0)
     rankings = [
@@ -373,7 +375,7 @@ def _vectors_of(
 def _centroid(index: StemIndex, where: SegmentFilter, dimension: int) -> NDArray[np.float32] | None:
     """The mean direction of what the filter lets through: order of a catalogue without a query."""
     anything = np.full(dimension, dimension**-0.5, dtype=np.float32)
-    hits = index.search_dense(anything, where, min(index.count(), _CATALOGUE_SAMPLE))
+    hits = index.search_dense(anything, where, min(index.count(exact=False), _CATALOGUE_SAMPLE))
     if not hits:
         return None
     ordered = sorted(hits, key=lambda hit: hit.id)
@@ -580,6 +582,8 @@ def _choose(
         for n in left:
             nearest[n] = max(nearest[n], float(pool[n].vector @ pool[picked].vector))
     chosen.sort(key=lambda one: (-one.score, one.hit.segment.stem.id))
+    if words.terms:
+        words.captions.ask(one.hit for one in chosen)
     return tuple(
         Reference(
             one.hit.segment,

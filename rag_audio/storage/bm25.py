@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from rag_audio.domain import Key
 from rag_audio.domain.file_names import split_words
@@ -56,6 +57,9 @@ QUERY_BROADER = 0.2
 QUERY_WORD = 0.25
 """What a query's word weighs beside a concept, where it names one."""
 
+_QUERIES_KEPT = 4096
+_WORDS_KEPT = 65536
+
 
 def tokenize(text: str) -> list[str]:
     """Lower-cased words without accents and plurals, in order; musical keys are one token.
@@ -88,6 +92,7 @@ def encode_document(text: str) -> SparseVector:
     return _sparse(weights)
 
 
+@lru_cache(maxsize=_QUERIES_KEPT)
 def encode_query(text: str) -> SparseVector:
     """Weights of a query's different terms, 1 at most; empty when ``text`` holds no word."""
     weights: dict[str, float] = {}
@@ -120,17 +125,18 @@ def _words(text: str) -> list[str]:
     return [token for word in _WORD.findall(_APOSTROPHE.sub("", text)) for token in _parts(word)]
 
 
-def _parts(word: str) -> Iterator[str]:
+@lru_cache(maxsize=_WORDS_KEPT)
+def _parts(word: str) -> tuple[str, ...]:
     plain = unaccented(word)
     if plain in _COMMON:
-        return
+        return ()
     whole = _singular(plain)
-    yield whole
     if whole.isdigit():
-        return
+        return (whole,)
     parts = [_singular(unaccented(part)) for part in _PIECE.findall(split_words(word))]
-    if len(parts) > 1:
-        yield from (part for part in parts if len(part) > 1)
+    if len(parts) == 1:
+        return (whole,)
+    return (whole, *(part for part in parts if len(part) > 1))
 
 
 def _concepts(text: str) -> Counter[str]:
@@ -176,8 +182,13 @@ def _sparse(weights: dict[str, float]) -> SparseVector:
     """Hash terms to 32 bits; two terms that collide (about 1 in 4 billion pairs) add up."""
     hashed: dict[int, float] = {}
     for term, weight in weights.items():
-        digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=4).digest()
-        dimension = int.from_bytes(digest, "little")
+        dimension = _dimension_of(term)
         hashed[dimension] = hashed.get(dimension, 0.0) + weight
     ordered = sorted(hashed.items())
     return SparseVector(tuple(i for i, _ in ordered), tuple(w for _, w in ordered))
+
+
+@lru_cache(maxsize=_WORDS_KEPT)
+def _dimension_of(term: str) -> int:
+    digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest, "little")

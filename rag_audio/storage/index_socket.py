@@ -24,7 +24,7 @@ import numpy as np
 
 from rag_audio.domain import SegmentFilter
 from rag_audio.domain.codec import Document, encode, read
-from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector, StemIndex
+from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector, StemIndex, TellsTerms
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,
@@ -171,6 +171,14 @@ class SocketIndex:
             said = self._ask("vectors", ids=list(ids[start : start + _HITS]))
             with _readable():
                 found |= {id_: _vector_from_json(one) for id_, one in said["vectors"].items()}
+        return found
+
+    def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        found: dict[str, frozenset[int]] = {}
+        for start in range(0, len(ids), _HITS):
+            said = self._ask("terms", ids=list(ids[start : start + _HITS]))
+            with _readable():
+                found |= {id_: frozenset(map(int, one)) for id_, one in said["terms"].items()}
         return found
 
     def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
@@ -520,6 +528,13 @@ def _vectors(index: StemIndex, asked: Document) -> Document:
     return {"vectors": {id_: _vector_to_json(one) for id_, one in found.items()}}
 
 
+def _terms(index: StemIndex, asked: Document) -> Document:
+    """Of an index that does not tell them, none."""
+    ids = [str(id_) for id_ in asked["ids"]]
+    found = index.terms(ids) if isinstance(index, TellsTerms) else {}
+    return {"terms": {id_: sorted(one) for id_, one in found.items()}}
+
+
 def _set_revoked(index: StemIndex, asked: Document) -> None:
     library = asked.get("library")
     stems = [str(stem) for stem in asked["stems"]]
@@ -554,6 +569,7 @@ _OPERATIONS: dict[str, Callable[[StemIndex, Document], Document | None]] = {
     "search_sparse": _search_sparse,
     "search_many": _search_many,
     "vectors": _vectors,
+    "terms": _terms,
     "set_revoked": _set_revoked,
     "scroll": _scroll,
     "find_stem": _find_stem,

@@ -54,6 +54,9 @@ _REWRITTEN = 512
 _AT_ONCE = 512
 _TIES = 16
 """Hits beside those that are asked for: equal scores may stand at the limit."""
+MOST_TIES = 1024
+"""So many hits beside those that are asked for are fetched at most: of a longer run of equal scores
+those count that the store gives first."""
 STEMS_KEPT = 8192
 """Stems that a process keeps as they were read, a few kB each."""
 
@@ -265,9 +268,11 @@ class QdrantIndex(ABC):
             answers = self._query([(*one, size) for one in left.values()], matching)
             for n, answer in zip(left, answers, strict=True):
                 found[n] = sorted(answer, key=lambda point: (-point.score, str(point.id)))
+            if size == limit + MOST_TIES:
+                break
             # A store may cut a run of equal scores anywhere: more are fetched until it has ended.
             left = {n: one for n, one in left.items() if not _run_ended(found[n], limit, size)}
-            size *= 4
+            size = min(4 * size, limit + MOST_TIES)
         return [[hit(p.id, p.payload, p.score) for p in points[:limit]] for points in found]
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -275,7 +280,15 @@ class QdrantIndex(ABC):
         return {
             str(record.id): np.asarray(record.vector[DENSE], dtype=np.float32)
             for start in range(0, len(ids), _AT_ONCE)
-            for record in self._retrieve(list(ids[start : start + _AT_ONCE]))
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), DENSE)
+        }
+
+    def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        """The dimensions of the sparse vectors of points, by id."""
+        return {
+            str(record.id): frozenset(_terms_of(record.vector))
+            for start in range(0, len(ids), _AT_ONCE)
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), SPARSE)
         }
 
     def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
@@ -339,8 +352,8 @@ class QdrantIndex(ABC):
         """
 
     @abstractmethod
-    def _retrieve(self, ids: list[str]) -> Sequence[Any]:
-        """The records of points, with the dense vector."""
+    def _retrieve(self, ids: list[str], using: str) -> Sequence[Any]:
+        """The records of points, with the vector of this name."""
 
     @abstractmethod
     def _mark(self, where: Any, on: bool) -> None:
@@ -374,6 +387,12 @@ class QdrantIndex(ABC):
             if offset is None:
                 return
             records, offset = self._page(where, offset)
+
+
+def _terms_of(vectors: Mapping[str, Any] | None) -> Sequence[int]:
+    """The dimensions of a stored sparse vector; one without words may not be there."""
+    sparse = (vectors or {}).get(SPARSE)
+    return [] if sparse is None else [int(index) for index in sparse.indices]
 
 
 def indexed_segment(

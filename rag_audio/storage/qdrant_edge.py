@@ -201,9 +201,9 @@ class EdgeIndex(QdrantIndex):
             shard.update(change)
             self._make_durable(shard, 1)
 
-    def _retrieve(self, ids: list[str]) -> Sequence[Any]:
+    def _retrieve(self, ids: list[str], using: str) -> Sequence[Any]:
         with self._translated("be read") as shard:
-            records: list[Any] = shard.retrieve(ids, False, [DENSE])
+            records: list[Any] = shard.retrieve(ids, False, [using])
         return records
 
     def _count(self, where: Any, *, exact: bool) -> int:

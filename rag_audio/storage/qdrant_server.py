@@ -198,13 +198,13 @@ class ServerIndex(QdrantIndex):
         answers = self._call(lambda: batch(self._collection, requests, timeout=self._timeout_s))
         return [list(answer.points) for answer in answers]
 
-    def _retrieve(self, ids: list[str]) -> Sequence[Any]:
+    def _retrieve(self, ids: list[str], using: str) -> Sequence[Any]:
         return self._call(
             lambda: self._client.retrieve(
                 self._collection,
                 ids,
                 with_payload=False,
-                with_vectors=[DENSE],
+                with_vectors=[using],
                 timeout=self._timeout_s,
             )
         )

@@ -107,6 +107,9 @@ class SharedIndex:
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         return self._ask(lambda index: index.vectors(ids))
 
+    def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        return self._ask(lambda index: index.terms(ids))
+
     def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
         self._ask(lambda index: index.set_revoked(stems, on, library))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rag_audio.domain import Key, SampleType, Segment, SegmentFilter, Stem, StemKind
-from rag_audio.domain.ports import IndexedSegment, SparseVector, StemIndex
+from rag_audio.domain.ports import IndexedSegment, SparseVector, StemIndex, TellsTerms
 from rag_audio.errors import InvalidInput
 from rag_audio.testing.sounds import refused
 
@@ -195,6 +195,14 @@ class StemIndexContract:
         expected = [np.cos(0.1), np.sin(0.1)]
         np.testing.assert_allclose(nearest[hits[0].id][:2], expected, atol=1e-6)
         assert self.index.search_dense(QUERY, ANY, 0) == []
+
+    def test_an_index_that_tells_terms_tells_those_of_its_points(self) -> None:
+        if not isinstance(self.index, TellsTerms):
+            return
+        points = [point(stem("some"), terms={3: 1.0, 7: 0.5}), point(stem("none"), terms={})]
+        self.index.upsert(points)
+        found = self.index.terms([*(one.id for one in points), str(uuid.uuid4())])
+        assert found == {points[0].id: frozenset({3, 7}), points[1].id: frozenset()}
 
     def test_sparse_search_applies_idf_and_returns_only_sharers_of_a_term(self) -> None:
         self.index.upsert([point(stem(f"common{n}"), terms={1: 1.0}) for n in range(5)])

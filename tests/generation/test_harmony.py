@@ -78,6 +78,17 @@ def test_a_recording_and_a_score_of_the_same_chord_are_heard_alike() -> None:
     assert clash(harmony_of(sines(48, 52, 55)), chord(49, 53, 56)) > 0.6
 
 
+@given(frames=st.integers(0, 25))
+def test_a_row_of_partials_does_not_depend_on_how_many_there_are(frames: int) -> None:
+    sound = sines(48, 55, seconds=3.0)
+    some = Audio(sound.samples[:, : max(1, round(frames * RATE / 10))], RATE)
+    few, all_ = harmony_of(some), harmony_of(sound)
+    assert len(few.hz) == max(1, frames)
+    whole = max(0, frames - 1)  # the last one looks beyond the end
+    assert np.array_equal(few.levels[:whole], all_.levels[:whole])
+    assert np.array_equal(few.hz[:whole], all_.hz[:whole])
+
+
 def test_silence_has_no_harmony_to_disagree_with() -> None:
     silent = harmony_of(Audio(np.zeros((2, RATE), np.float32), RATE))
     assert clash(silent, chord(60)) == 0.0 and roughness(silent, chord(60)) == 0.0

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag_audio.retrieval.fit import THRESHOLD, SoughtWords, fit_notes, is_any_fitting
+from rag_audio.domain import Segment
+from rag_audio.domain.ports import Hit
+from rag_audio.retrieval import fit
+from rag_audio.retrieval.fit import THRESHOLD, Captions, SoughtWords, fit_notes, is_any_fitting
+from rag_audio.storage.bm25 import encode_document
 from tests.retrieval.test_narrowed_search import search
 from tests.retrieval.test_references import stem, titles, tone
 
@@ -72,3 +79,37 @@ def test_a_fit_is_a_probability_for_any_words(text: str, title: str) -> None:
     words = SoughtWords.of(text, [of, *THERE], 10)
     assert 0 <= words.fit(of) <= 1
     assert 0 <= words.share(of) <= 1 + 1e-9
+
+
+class _Telling:
+    """An index that tells terms, and how it was asked."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        self._known = known
+        self.asked: list[list[str]] = []
+
+    def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        self.asked.append(list(ids))
+        found = {
+            id_: encode_document(self._known[id_]).indices for id_ in ids if id_ in self._known
+        }
+        return {id_: frozenset(terms) for id_, terms in found.items()}
+
+
+def test_terms_that_the_index_tells_are_asked_for_once_and_not_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known, unknown = THERE[0], THERE[1]
+    hits = [Hit(str(n), Segment(one, 0.0, 1.0), 1.0) for n, one in enumerate((known, unknown))]
+    index = _Telling({"0": known.caption})
+    captions = Captions(index)
+    captions.ask(hits)
+    captions.ask(hits[:1])
+    assert index.asked == [["0", "1"]]
+    expected = Captions().of(known)
+    read = []
+    monkeypatch.setattr(fit, "_terms_of", lambda caption: read.append(caption) or frozenset())
+    assert captions.of(known) == expected
+    assert read == []
+    captions.of(unknown)
+    assert read == [unknown.caption]

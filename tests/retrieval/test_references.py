@@ -302,8 +302,8 @@ def test_rights_are_checked_again_on_what_the_index_returns(index: EdgeIndex) ->
         def find_stem(self, name: str) -> list[IndexedSegment]:
             return index.find_stem(name)
 
-        def count(self, library: str | None = None) -> int:
-            return index.count(library)
+        def count(self, library: str | None = None, *, exact: bool = True) -> int:
+            return index.count(library, exact=exact)
 
     def _any_license(where: SegmentFilter) -> SegmentFilter:
         every = frozenset(s.license_key for s in [*ALLOWED, *UNLICENSED])
@@ -326,6 +326,7 @@ class Counting:
         self.read = 0
         """Vectors that were read."""
         self.filters: list[SegmentFilter] = []
+        self.exact_counts = 0
 
     def search_many(self, queries: list, where: SegmentFilter, limit: int) -> list[list[Hit]]:
         self.searches.append((len(queries), limit))
@@ -336,8 +337,9 @@ class Counting:
         self.read += len(ids)
         return self._index.vectors(ids)
 
-    def count(self, library: str | None = None) -> int:
-        return self._index.count(library)
+    def count(self, library: str | None = None, *, exact: bool = True) -> int:
+        self.exact_counts += exact
+        return self._index.count(library, exact=exact)
 
 
 def _many(tmp_path: Path, stems: int, windows: int) -> tuple[EdgeIndex, list[Stem]]:
@@ -358,6 +360,7 @@ def test_all_parts_are_asked_in_one_call_for_few_hits_and_vectors_of_the_best(
     assert len(found) == 5
     assert counting.searches == [(3, 60)]
     assert 5 <= counting.read <= 60
+    assert counting.exact_counts == 0  # an index counts its points one by one
 
 
 def test_where_few_hits_may_be_used_it_is_asked_deeper_and_no_ids_are_sent(
