@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from rag_audio.pipeline import home_files
-from rag_audio.pipeline.earlier_archives import fetch, members, opened
+from rag_audio.pipeline.earlier_archives import fetch
 from rag_audio.pipeline.home_files import BadArchive, Filed, Listing
+from rag_audio.storage.archives import members, opened
 
 ROOT = "home"
 """The folder of an archive that a home's files are in."""
