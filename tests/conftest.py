@@ -11,6 +11,7 @@ import structlog
 from hypothesis import settings
 
 import rag_audio
+from tests.support.pgbouncer import NoPgbouncer, new_database, pooler
 from tests.support.postgres import NoPostgres, cluster, new_schema
 from tests.support.small_library import write_library
 
@@ -40,6 +41,25 @@ def _postgres_server() -> Iterator[str]:
 def postgres_url(_postgres_server: str) -> str:
     """An empty schema of a PostgreSQL of our own; skipped where there is no PostgreSQL."""
     return new_schema(_postgres_server)
+
+
+@pytest.fixture(scope="session")
+def _pooler(_postgres_server: str) -> Iterator[Path]:
+    try:
+        running = pooler(_postgres_server)
+        folder = running.__enter__()
+    except NoPgbouncer as reason:
+        pytest.skip(str(reason))
+    try:
+        yield folder
+    finally:
+        running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def pgbouncer_url(_postgres_server: str, _pooler: Path) -> str:
+    """An empty database behind a PgBouncer that pools transactions; skipped where there is none."""
+    return new_database(_postgres_server, _pooler)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from sqlalchemy import Engine, select
 
 from rag_audio import __version__
 from rag_audio.errors import InvalidInput, UnreadableFile
-from rag_audio.home import master_key, output_of_master
+from rag_audio.home import MASTERS, master_key, output_of_master
 from rag_audio.pipeline import home_files
 from rag_audio.pipeline.earlier_archives import BROKEN, EarlierFiles
 from rag_audio.pipeline.home_files import (
@@ -41,6 +41,7 @@ from rag_audio.pipeline.home_files import (
     Filed,
     HomeFiles,
     Listing,
+    MastersMet,
 )
 from rag_audio.pipeline.restore import Archived, Restored, Wanted, settle_dump, settle_file
 from rag_audio.pipeline.unpacking import PIECE, ROOT, Done, OnProgress, unpack
@@ -247,8 +248,7 @@ class _Archiver:
         self._files, self._listing = files, listing
         self._database, self._on_progress = database, on_progress
         self._all_files = self._all_size = 0
-        self._masters: set[int] = set()
-        self._gone: set[int] = set()
+        self._masters = MastersMet()
         self._copies: dict[str, Path] = {}
 
     def write(self, raw: IO[bytes]) -> tuple[dict[str, int] | None, list[str]]:
@@ -260,9 +260,12 @@ class _Archiver:
             hint = "choose another place, make room, or name a .tar.gz"
             home_files.require_room(self._target.parent, needed, "the archive", hint)
         mode = "w:" if is_plain else "w:gz"
-        with tarfile.open(  # type: ignore[call-overload]
-            fileobj=raw, mode=mode, format=tarfile.PAX_FORMAT, copybufsize=PIECE
-        ) as tar:
+        with (
+            closing(self._masters),
+            tarfile.open(  # type: ignore[call-overload]
+                fileobj=raw, mode=mode, format=tarfile.PAX_FORMAT, copybufsize=PIECE
+            ) as tar,
+        ):
             self._tar: tarfile.TarFile = tar
             counts = self._put_databases()
             for name, (content, changed) in sorted(self._files.keys().items()):
@@ -350,28 +353,29 @@ class _Archiver:
                     self._put(name, io.BytesIO(content), len(content), found.st_mtime_ns)
         except FileNotFoundError:
             if master is not None:
-                self._gone.add(master)
+                self._masters.note(master, archived=False)
             return
         if master is not None:
-            self._masters.add(master)
+            self._masters.note(master, archived=True)
 
     def _put_missed_masters(self) -> list[str]:
         """Archive masters of logged outputs that were made since the files were listed; a warning
         of those that were removed meanwhile."""
-        removed = []
+        removed, first = 0, ""
         for output in self._outputs():
-            if output in self._masters:
+            is_archived = self._masters.is_archived(output)
+            if is_archived:
                 continue
             path = self._home / master_key(output)
             if path.is_file() and not path.is_symlink():
                 self._put_if_there(path, master_key(output))
-            elif output in self._gone:
-                removed.append(output)
+            elif is_archived is False:
+                removed, first = removed + 1, first or path.name
         if not removed:
             return []
         return [
-            f"the masters of {len(removed)} outputs were removed while the archive was made, such "
-            f"as {master_key(removed[0])}, and are not in it"
+            f"the masters of {removed} outputs were removed while the archive was made, such "
+            f"as {MASTERS}/{first}, and are not in it"
         ]
 
     def _outputs(self) -> Iterator[int]:

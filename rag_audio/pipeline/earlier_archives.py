@@ -14,21 +14,21 @@ import sqlite3
 import tarfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from hashlib import file_digest
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from rag_audio.errors import InvalidInput
 from rag_audio.home import MASTERS
 from rag_audio.pipeline.home_files import NAME, NAME_1, BadArchive, Filed, Listing, next_object
+from rag_audio.storage.archives import members, opened
 
 LASTING = (f"{MASTERS}/", "outputs/")
 """Beginnings of the names of files that are never changed."""
 BROKEN = (tarfile.TarError, EOFError, zlib.error)
 """What reading an archive raises that is damaged, or none."""
-_GZIP = b"\x1f\x8b"
 _HINT = "name the earlier archives with --earlier, or put them beside this one"
 
 
@@ -45,7 +45,9 @@ class EarlierFiles:
             InvalidInput: it is no whole archive of ``backup``, or one of version 1.
         """
         self._db = sqlite3.connect("")  # on the disk once it is large, and without a name
-        self._db.execute("CREATE TABLE files (name TEXT PRIMARY KEY, size, sha256, changed)")
+        self._db.execute(
+            "CREATE TABLE files (name TEXT PRIMARY KEY, size, sha256, changed) WITHOUT ROWID"
+        )
         try:
             self.about = self._read(archive)
         except (*BROKEN, OSError, BadArchive) as error:
@@ -92,35 +94,32 @@ class EarlierFiles:
             line = next_object(source)
             if str(line.get("name", "")).startswith(LASTING):
                 row = (line["name"], line.get("size"), line.get("sha256"), line.get("changed"))
-                self._db.execute("INSERT INTO files VALUES (?, ?, ?, ?)", row)
+                try:
+                    self._db.execute("INSERT INTO files VALUES (?, ?, ?, ?)", row)
+                except sqlite3.Error as error:
+                    raise BadArchive(f"its manifest lists {row[0]!r} twice, or wrongly") from error
         return {"created": head.get("created"), "sha256": line.get("sha256")}
 
 
-@contextmanager
-def opened(archive: Path) -> Iterator[tarfile.TarFile]:
-    """An archive to read, compressed or not."""
-    with archive.open("rb") as raw:
-        mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"
-        raw.seek(0)
-        with tarfile.open(fileobj=raw, mode=mode) as tar:
-            yield tar
-
-
-def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members in order, of which none is kept in memory."""
-    while member := tar.next():
-        tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
-        yield member
-
-
 class LeftOut:
-    """Files that an archive lists and does not hold, until each is found in an earlier one."""
+    """Files that an archive lists and does not hold, until each is found in an earlier one.
+
+    Attributes:
+        missing: how many are looked for still.
+
+    Raises:
+        BadArchive: a file is listed twice.
+    """
 
     def __init__(self, files: Iterable[Filed]) -> None:
         self._db = sqlite3.connect("")
-        self._db.execute("CREATE TABLE files (name TEXT PRIMARY KEY, size, sha256)")
+        self._db.execute("CREATE TABLE files (name TEXT PRIMARY KEY, size, sha256) WITHOUT ROWID")
         rows = ((one.name, one.size, one.sha256) for one in files)
-        self._db.executemany("INSERT INTO files VALUES (?, ?, ?)", rows)
+        try:
+            self.missing = self._db.executemany("INSERT INTO files VALUES (?, ?, ?)", rows).rowcount
+        except sqlite3.IntegrityError as error:
+            self._db.close()
+            raise BadArchive("its manifest lists a file twice") from error
 
     def wanted(self, name: str, size: int) -> str | None:
         """The SHA-256 that a file must have; None: it is not looked for."""
@@ -130,12 +129,11 @@ class LeftOut:
 
     def found(self, name: str) -> None:
         """It is looked for no more."""
-        self._db.execute("DELETE FROM files WHERE name = ?", (name,))
+        self.missing -= self._db.execute("DELETE FROM files WHERE name = ?", (name,)).rowcount
 
-    def left(self) -> tuple[int, str]:
-        """How many are looked for still, and the first of them."""
-        row = self._db.execute("SELECT count(*), min(name) FROM files").fetchone()
-        return int(row[0]), str(row[1])
+    def first(self) -> str:
+        """The first by name that is looked for still."""
+        return str(self._db.execute("SELECT min(name) FROM files").fetchone()[0])
 
     def close(self) -> None:
         """Forget them."""
@@ -164,7 +162,7 @@ def fetch(
     queue, seen = deque([*named, *_before(archive, head)]), set[Path]()
     damaged: list[str] = []
     with closing(LeftOut(files)) as missing:
-        while queue and missing.left()[0]:
+        while queue and missing.missing:
             earlier = queue.popleft()
             if earlier.absolute() in seen or not earlier.is_file():
                 continue
@@ -173,15 +171,14 @@ def fetch(
                 queue.extend(_look_through(earlier, missing, put, remove))
             except BROKEN as error:  # Another one may have what is lost.
                 damaged.append(f"; {str(earlier)!r} is damaged: {error}")
-        number, first = missing.left()
-    if number:
-        about = head["earlier"]
-        raise InvalidInput(
-            f"{str(archive)!r} is not restored: {number} of its files, such as {first}, are in an "
-            f"earlier archive, {about.get('name')!r} of {about.get('created')}, or one before it"
-            + "".join(damaged),
-            hint=_HINT,
-        )
+        if missing.missing:
+            about = head["earlier"]
+            raise InvalidInput(
+                f"{str(archive)!r} is not restored: {missing.missing} of its files, such as "
+                f"{missing.first()}, are in an earlier archive, {about.get('name')!r} of "
+                f"{about.get('created')}, or one before it" + "".join(damaged),
+                hint=_HINT,
+            )
 
 
 def _look_through(
@@ -210,7 +207,7 @@ def _look_through(
                 raise
             if is_same:
                 missing.found(name)
-                if not missing.left()[0]:
+                if not missing.missing:
                     return []
             else:
                 remove(name)

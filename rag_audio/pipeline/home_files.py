@@ -120,6 +120,28 @@ class HomeFiles:
                 yield path, name
 
 
+class MastersMet:
+    """Outputs whose masters were met while an archive is made, on the disk once they are many."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute("CREATE TABLE masters (output INTEGER PRIMARY KEY, archived)")
+
+    def note(self, output: int, archived: bool) -> None:
+        """Note a master; one that was not archived had vanished."""
+        self._db.execute("INSERT OR REPLACE INTO masters VALUES (?, ?)", (output, archived))
+
+    def is_archived(self, output: int) -> bool | None:
+        """Whether it was archived; None: it was not met."""
+        asked = "SELECT archived FROM masters WHERE output = ?"
+        row = self._db.execute(asked, (output,)).fetchone()
+        return None if row is None else bool(row[0])
+
+    def close(self) -> None:
+        """Forget them."""
+        self._db.close()
+
+
 def regular_files(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
     """Regular files below a folder, and (True) links; one that vanishes is skipped."""
     try:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.pipeline.home_files import BadArchive
 from rag_audio.provenance.ledger import key_register, later_logs
-from rag_audio.provenance.ledger.key_register import FILES, IN_USE, LEDGER, WATERMARK
+from rag_audio.provenance.ledger.key_register import FILES, IN_USE, KEY, LEDGER, WATERMARK
 from rag_audio.provenance.ledger.later_logs import NOTHING, CarriedOver, Later, LaterEvent
 from rag_audio.provenance.ledger.ledger import scrub
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, root_at
@@ -280,7 +280,7 @@ def _later_keys(events: Iterable[LaterEvent], keys: Path) -> Iterator[str]:
     for event in events:
         said = event.document
         known = said.get("purpose") != WATERMARK or said.get("fingerprint") in there
-        if event.kind == "key" and said.get("state") == IN_USE and not known:
+        if event.kind == KEY and said.get("state") == IN_USE and not known:
             key = key_register.short(str(said.get("fingerprint")))
             yield (
                 f"the watermark key {key} came into use after the archive was made: what the "

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from rag_audio.pipeline import home_files
-from rag_audio.pipeline.earlier_archives import fetch, members, opened
+from rag_audio.pipeline.earlier_archives import fetch
 from rag_audio.pipeline.home_files import BadArchive, Filed, Listing
+from rag_audio.storage.archives import members, opened
 
 ROOT = "home"
 """The folder of an archive that a home's files are in."""
@@ -97,7 +98,7 @@ class _Files:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._last = folder, folder
         self._syncing: deque[Future[None]] = deque()
         self._threads = ThreadPoolExecutor(_SYNCS)
 
@@ -115,7 +116,9 @@ class _Files:
         """Write a file; its size and SHA-256."""
         target = self._folder / name
         try:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if target.parent != self._last:  # Most files follow one of the same folder.
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._last = target.parent
             made = _copy(source, target, tell)
         except (FileExistsError, NotADirectoryError) as error:
             how = "there twice" if target.is_file() else "a file and a folder"
@@ -133,8 +136,11 @@ class _Files:
 
 
 def _sync(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _inside(name: str) -> str:
@@ -148,16 +154,18 @@ def _inside(name: str) -> str:
 
 def _copy(source: IO[bytes], target: Path, tell: Callable[[], None]) -> tuple[int, str]:
     """Write a file; zeros become holes, of which the files of an index consist for the most."""
-    digest, size = sha256(), 0
+    digest, size, is_hole = sha256(), 0, False
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         while piece := source.read(PIECE):
             digest.update(piece)
             tell()
             size += len(piece)
-            if piece == _ZEROS:
+            is_hole = piece == _ZEROS
+            if is_hole:
                 file.seek(size)
             else:
                 file.write(piece)
-        file.truncate(size)
+        if is_hole:  # Else the file has this size already.
+            file.truncate(size)
     return size, digest.hexdigest()

@@ -20,10 +20,10 @@ from rag_audio.storage.index_shards import ATTEMPTS, Shard, ShardLost, ShardsLef
 DOCUMENT = {"on": "2026-06-01", "files": 6}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres", "pgbouncer"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    if request.param == "postgresql":
-        return connect(str(request.getfixturevalue("postgres_url")))
+    if request.param != "sqlite":
+        return connect(str(request.getfixturevalue(f"{request.param}_url")))
     return connect(sqlite_url(tmp_path / "ledger.db"))
 
 

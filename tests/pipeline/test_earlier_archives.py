@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import tarfile
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,6 +135,67 @@ def test_names_of_left_out_files_cannot_lead_out_of_the_home(home: Path, tmp_pat
     with pytest.raises(InvalidInput, match="leads out of the home"):
         backup.restore(hostile, tmp_path / "again", wanted=GO_ON)
     assert "stolen.wav" not in names(tmp_path)
+
+
+def test_bringing_a_file_back_does_not_look_through_all_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times the files take ten times what SQLite does, not a hundred times."""
+    connect, steps, taken = sqlite3.connect, [0], []
+
+    def step() -> None:
+        steps[-1] += 1
+
+    def counted(name: str, *args: Any, **options: Any) -> sqlite3.Connection:
+        db = connect(name, *args, **options)
+        if name == "":
+            db.set_progress_handler(step, 1)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", counted)
+    for count in (30, 300):
+        home = tmp_path / f"{count}"
+        (home / "outputs").mkdir(parents=True)
+        for n in range(count):
+            (home / "outputs" / f"{n}").touch()
+        backup.create(home, tmp_path / f"{count}-mon.tar")
+        second = tmp_path / f"{count}-tue.tar"
+        assert backup.create(home, second, since=tmp_path / f"{count}-mon.tar").left_out == count
+        steps.append(0)
+        backup.restore(second, tmp_path / f"{count}-again")
+        taken.append(steps[-1])
+        assert names(tmp_path / f"{count}-again" / "outputs") == names(home / "outputs")
+    assert 0 < taken[1] < 15 * taken[0]
+
+
+def test_a_file_that_is_left_out_twice_is_refused(home: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "mon.tar", tmp_path / "tue.tar"
+    backup.create(home, first)
+    backup.create(home, second, since=first)
+    hostile = tmp_path / "hostile.tar"
+    with tarfile.open(second) as old, tarfile.open(hostile, "w") as new:
+        for member in old:
+            source = old.extractfile(member)
+            assert source is not None
+            content = source.read()
+            if member.name == "manifest.jsonl":
+                content = _doubled(content)
+                member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+    with pytest.raises(InvalidInput, match="lists a file twice"):
+        backup.restore(hostile, tmp_path / "again", wanted=GO_ON)
+    with pytest.raises(InvalidInput, match=r"lists 'masters/1\.wav' twice"):
+        backup.create(home, tmp_path / "wed.tar", since=hostile)
+
+
+def _doubled(manifest: bytes) -> bytes:
+    """A signed manifest in which the first file that is left out comes twice."""
+    *lines, last = manifest.splitlines(keepends=True)
+    place = next(at for at, line in enumerate(lines) if b'"masters/1.wav"' in line)
+    lines.insert(place, lines[place])
+    end = json.loads(last)
+    end["earlier"] += 1
+    return _signed(b"".join(lines) + json.dumps(end).encode() + b"\n")
 
 
 def _signed(manifest: bytes) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import json
 import shutil
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -35,8 +37,15 @@ from rag_audio.pipeline.restore import Wanted
 from rag_audio.provenance.credentials.signers import NoSigner
 from rag_audio.provenance.credentials.watermark_keys import rotate_watermark, watermark_keys
 from rag_audio.provenance.ledger.export import write_export
-from rag_audio.provenance.ledger.later_logs import Later, LaterEvent, find_carried_over, in_order
+from rag_audio.provenance.ledger.later_logs import (
+    Later,
+    LaterEvent,
+    find_carried_over,
+    in_order,
+    read_later,
+)
 from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.merkle import EMPTY_ROOT
 from rag_audio.provenance.ledger.records import canonical
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
 from rag_audio.settings import Settings
@@ -365,6 +374,31 @@ def test_rows_of_any_type_in_a_later_log_are_damage(
     done = backup.restore(tmp_path / "b.tar", tmp_path / "again", None, GO_ON)
     assert any("what was revoked or erased after it is not known" in w for w in done.warnings)
     assert ledger_of(tmp_path / "again").verify() == []
+
+
+def test_a_later_log_is_read_without_holding_what_is_not_asked_of_it(
+    home: Path, tmp_path: Path
+) -> None:
+    """Of all numbers one, no events but those that are carried over, no names of an archive."""
+    go_on(home)
+    ledger = ledger_of(home)
+    made = [make_output(ledger, PROMPT) for _ in range(3)]
+    ledger.append_event("influence", {"output": made[0], "shares": {}})
+    (home / "outputs").mkdir()
+    peaks = []
+    for count in (50, 1450):
+        for n in range(count):
+            (home / "outputs" / f"{n:0100}").touch()
+        newer = tmp_path / f"{count}.tar"
+        backup.create(home, newer)
+        gc.collect()
+        tracemalloc.start()
+        later = read_later(newer, 0, EMPTY_ROOT, None)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert later.outputs == {made[-1]}
+    assert {event.kind for event in later.events} == {"revocation", "erasure", "key"}
+    assert peaks[1] < peaks[0] + 400_000  # A TarInfo of each is 1.4 MB more.
 
 
 @pytest.mark.parametrize(

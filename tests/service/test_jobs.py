@@ -24,10 +24,10 @@ from tests.provenance.builders import record
 ASKED = {"prompt": "warm piano"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres", "pgbouncer"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    if request.param == "postgresql":
-        return connect(str(request.getfixturevalue("postgres_url")))
+    if request.param != "sqlite":
+        return connect(str(request.getfixturevalue(f"{request.param}_url")))
     return connect(sqlite_url(tmp_path / "ledger.db"))
 
 

@@ -41,7 +41,7 @@ def cluster() -> Iterator[str]:
     commands = binaries()
     # A socket's path may have 107 characters, and pytest's folders are longer.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    account = _account()
+    account = server_account()
     try:
         folder.chmod(0o755)
         if account:
@@ -69,8 +69,8 @@ def new_schema(server: str) -> str:
     return f"{server}&options=-csearch_path%3D{name}"
 
 
-def _account() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root; somebody else must then."""
+def server_account() -> dict[str, Any]:
+    """Who runs the server, for ``subprocess``: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     for name in ("postgres", "nobody"):

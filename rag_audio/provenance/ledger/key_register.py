@@ -47,7 +47,8 @@ IN_USE, RETIRED, LOST = "in use", "retired", "lost"
 """One key of a purpose is in use. A retired one still reads what was marked with it, and must be
 kept; one that its owner declared lost is no longer asked for."""
 _STATES = (IN_USE, RETIRED, LOST)
-_EVENT = "key"
+KEY = "key"
+"""The kind of event that tells of a key."""
 _SHOWN = 12
 
 
@@ -122,7 +123,7 @@ def note_key(db: Connection, purpose: str, print_: str, state: str) -> None:
         elif known[row] != old:
             db.execute(update(key_fingerprints).where(*these).values(state=old))
     body = {"purpose": purpose, "fingerprint": print_, "state": state}
-    append_event(db, _EVENT, body)
+    append_event(db, KEY, body)
 
 
 def register_faults(db: Connection) -> Iterator[Fault]:
@@ -246,7 +247,7 @@ def _logged(db: Connection) -> tuple[dict[tuple[str, str], str], dict[tuple[str,
     """The states of all keys that the log's events add up to, and the entry that named each."""
     states: dict[str, dict[str, str]] = {}
     since: dict[tuple[str, str], int] = {}
-    for event in events_in(db, _EVENT):
+    for event in events_in(db, KEY):
         said = event.document
         purpose, print_, state = (str(said.get(k)) for k in ("purpose", "fingerprint", "state"))
         if state in _STATES:
@@ -262,7 +263,7 @@ def _role(db: Connection, purpose: str, print_: str, state: str) -> str:
         return "in use"
     after = 0
     seen = False
-    for event in events_in(db, _EVENT):
+    for event in events_in(db, KEY):
         said = event.document
         if said.get("purpose") != purpose:
             continue

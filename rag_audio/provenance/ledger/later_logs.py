@@ -23,18 +23,23 @@ from rag_audio.provenance.ledger.audit import document_faults
 from rag_audio.provenance.ledger.commitments import ERASURE, OUTPUT, has_texts, kind_of
 from rag_audio.provenance.ledger.export import NAME as EXPORT
 from rag_audio.provenance.ledger.export import read_export, signed_size
+from rag_audio.provenance.ledger.key_register import KEY
 from rag_audio.provenance.ledger.ledger import erase_texts, is_erased
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from rag_audio.provenance.ledger.numbering import EPOCH_NUMBERS
 from rag_audio.provenance.ledger.records import parse
 from rag_audio.provenance.ledger.rights_log import REVOCATION, SqlRightsLog
 from rag_audio.provenance.ledger.tables import entries, event_of, output_row, raw_bytes, tree
 from rag_audio.settings import settings_in
 from rag_audio.storage import rights_tables, stem_rows
+from rag_audio.storage.archives import members
 from rag_audio.storage.database import connect, connect_to_read, reading, sqlite_url
 from rag_audio.storage.database_export import read_dump
 from rag_audio.storage.epoch import raise_epoch
 
 _DATABASE, _DUMP = "ledger.db", "rag-audio-database.jsonl"
+_LOOKED_AT = (REVOCATION, ERASURE, KEY)
+"""Kinds of events that a restore looks at. Of all others there may be one per output."""
 BY = "restore"
 """Who revoked, in the table of revocations, what was carried over from a later log."""
 
@@ -45,7 +50,8 @@ class Later:
 
     Attributes:
         size: entries that verify.
-        events: in order. outputs: numbers that were given later.
+        events: those that a restore looks at, in order.
+        outputs: of the numbers that were given later, one of each block of an epoch's size.
         damage: where it does not verify, why; what lies beyond is not here.
         claimed: entries that a damaged log says it has; None where it does not say.
     """
@@ -97,7 +103,7 @@ def read_later(source: Path, size: int, root: bytes, key: str | None) -> Later:
     Raises:
         InvalidInput: it is none of these, or its log does not extend the archive's.
     """
-    frontier, events, outputs = Frontier(), [], set[int]()
+    frontier, events, outputs = Frontier(), list[LaterEvent](), dict[int, int]()
     damage = None
     extends = size == 0 and root == EMPTY_ROOT
     try:
@@ -107,11 +113,13 @@ def read_later(source: Path, size: int, root: bytes, key: str | None) -> Later:
                     break
                 parsed = parse(document)
                 if kind_of(parsed) == OUTPUT:
-                    outputs.add(int(parsed["output"]))
+                    given: object = int(parsed["output"])
                 else:
-                    events.append(_event(seq, document))
-                    begun = events[-1].document.get("numbers_from")
-                    outputs |= {begun} if isinstance(begun, int) else set()
+                    event = _event(seq, document)
+                    events += [event] if event.kind in _LOOKED_AT else []
+                    given = event.document.get("numbers_from")
+                if isinstance(given, int):
+                    outputs[given // EPOCH_NUMBERS] = given
             frontier.append(leaf_hash(document))
             if seq == size and frontier.root() == root:
                 extends = True
@@ -125,7 +133,9 @@ def read_later(source: Path, size: int, root: bytes, key: str | None) -> Later:
             hint="--later names the archived home, a ledger export of it or a newer archive",
         )
     claimed = None if damage is None else _claimed(source)
-    return Later(str(source), frontier.size, tuple(events), frozenset(outputs), damage, claimed)
+    return Later(
+        str(source), frontier.size, tuple(events), frozenset(outputs.values()), damage, claimed
+    )
 
 
 def is_home(folder: Path) -> bool:
@@ -186,7 +196,7 @@ def _engine_in(archive: Path, folder: Path) -> Engine:
     found: dict[str, Path] = {}
     try:
         with tarfile.open(archive) as tar:
-            for member in tar:
+            for member in members(tar):
                 name = member.name.removeprefix("home/")
                 file = tar.extractfile(member) if name in (_DATABASE, _DUMP) else None
                 if file is not None:
