@@ -84,9 +84,9 @@ def find_leads(text: NormalisedText, *, any_sign: bool = False) -> Iterator[Lead
         any_sign: a name that stands before a phrase may end with any sign, not only a letter.
     """
     found: dict[tuple[int, bool, bool], Lead] = {}
-    for before, language, strength, pattern, keys in _patterns(any_sign):
-        if not any(key in text.plain for key in keys):
-            continue
+    patterns = _patterns(any_sign)
+    for place in _places_in(text.plain):
+        before, language, strength, pattern = patterns[place]
         for match in pattern.finditer(text.plain):
             if _is_transliterated(text, *match.span()) != (language in _OTHER_ALPHABETS):
                 continue
@@ -115,10 +115,24 @@ def _is_transliterated(text: NormalisedText, start: int, end: int) -> bool:
     return bool(letters) and all(is_other_alphabet(c) for c in letters)
 
 
+def _places_in(plain: str) -> list[int]:
+    """Which patterns may match, in order: those of which the text has a word."""
+    return sorted({n for key, places in _places().items() if key in plain for n in places})
+
+
 @cache
-def _patterns(
-    any_sign: bool,
-) -> tuple[tuple[bool, str, Strength, re.Pattern[str], tuple[str, ...]], ...]:
+def _places() -> dict[str, list[int]]:
+    """By word, the patterns that cannot match without it or another one of theirs."""
+    found: dict[str, list[int]] = {}
+    with (data_dir("policy") / "phrases.csv").open(encoding="utf-8", newline="") as file:
+        for place, row in enumerate(csv.DictReader(file)):
+            for key in _keys(row["phrase"]):
+                found.setdefault(key, []).append(place)
+    return found
+
+
+@cache
+def _patterns(any_sign: bool) -> tuple[tuple[bool, str, Strength, re.Pattern[str]], ...]:
     made = []
     path = data_dir("policy") / "phrases.csv"
     with path.open(encoding="utf-8", newline="") as file:
@@ -133,9 +147,7 @@ def _patterns(
                 starts = starts.replace(_LETTER_ENDS, r"(?<=\S)") if any_sign else starts
                 ends = _PHRASE_ENDS
             pattern = re.compile(starts + body + ends)
-            made.append(
-                (before, row["language"], Strength(row["strength"]), pattern, _keys(row["phrase"]))
-            )
+            made.append((before, row["language"], Strength(row["strength"]), pattern))
     return tuple(made)
 
 

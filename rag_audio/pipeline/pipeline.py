@@ -55,6 +55,7 @@ from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.retrieval import profiles
 from rag_audio.retrieval import references as retrieval
 from rag_audio.retrieval.fit import fit_notes
+from rag_audio.retrieval.one_request import RequestIndex
 from rag_audio.retrieval.recognition import ForeignFinding
 from rag_audio.retrieval.references import QUERY_WINDOWS, ReferenceQuery
 
@@ -451,6 +452,7 @@ class Pipeline:
             wanted_key=wanted_key,
         )
         query = self._narrowed(query, rights)
+        index = RequestIndex(self.home.index)
         windows = _named_windows(request, clearance)
         chosen: list[Reference] = []
         for stem in named:
@@ -468,6 +470,7 @@ class Pipeline:
                     k=1,
                 ),
                 rights,
+                index,
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.
             chosen.extend(found or self._first_segment(stem, rights))
@@ -478,11 +481,11 @@ class Pipeline:
         others = (*excluded, *(stem.id for stem in named))
         query = replace(query, exclude=others)
         channels = request.channels - ({Channel.INIT} if request.strength == 1.0 else set())
-        speaking, sounding = (
-            self._search(replace(query, uses=frozenset({USE_OF[channel]}), k=n), rights)
+        sounding, speaking = (
+            self._search(replace(query, uses=frozenset({USE_OF[channel]}), k=n), rights, index)
             if channel in channels
             else ()
-            for channel, n in ((Channel.PROMPT, k), (Channel.INIT, SOUNDING_POOL * k))
+            for channel, n in ((Channel.INIT, SOUNDING_POOL * k), (Channel.PROMPT, k))
         )
         ranked = (replace(one, rank=len(chosen) + one.rank) for one in speaking)
         asked = instruments_asked_for(request)
@@ -510,9 +513,13 @@ class Pipeline:
         windows = spread_windows(audio, embedder.window_s, QUERY_WINDOWS)
         return tuple(embedder.embed_audio(windows))
 
-    def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
+    def _search(
+        self, query: ReferenceQuery, rights: Rights, index: RequestIndex | None = None
+    ) -> tuple[Reference, ...]:
+        """Args: index: as the request asks it, where it searches several times."""
+        asked = self.home.index if index is None else index
         return retrieval.find_references(
-            query, rights=rights, embedder=self.home.embedder, index=self.home.index
+            query, rights=rights, embedder=self.home.embedder, index=asked
         )
 
     def _first_segment(self, stem: Stem, rights: Rights) -> tuple[Reference, ...]:

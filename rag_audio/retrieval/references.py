@@ -36,6 +36,7 @@ from rag_audio.domain.ports import Embedder, Hit, SparseVector, StemIndex
 from rag_audio.domain.translation import in_english
 from rag_audio.errors import InvalidInput
 from rag_audio.retrieval.fit import Captions, SoughtWords
+from rag_audio.retrieval.one_request import RequestIndex
 from rag_audio.retrieval.transposition_cost import effort_of
 from rag_audio.retrieval.twins import Recordings
 from rag_audio.storage.bm25 import encode_query
@@ -230,7 +231,7 @@ _ONE_SHOT = 0.7
 
 
 def find_references(
-    query: ReferenceQuery, *, rights: Rights, embedder: Embedder, index: StemIndex
+    query: ReferenceQuery, *, rights: Rights, embedder: Embedder, index: StemIndex | RequestIndex
 ) -> tuple[Reference, ...]:
     """The best licensed references, best first, one segment per stem.
 
@@ -337,7 +338,7 @@ def _parts(
     query: ReferenceQuery,
     liked: dict[str, tuple[NDArray[np.float32], ...]],
     embedder: Embedder,
-    index: StemIndex,
+    index: StemIndex | RequestIndex,
     where: SegmentFilter,
 ) -> list[_QueryPart]:
     parts: list[_QueryPart] = []
@@ -358,7 +359,7 @@ def _parts(
 
 
 def _vectors_of(
-    index: StemIndex, stem: str, rights: Rights, uses: Iterable[Use]
+    index: StemIndex | RequestIndex, stem: str, rights: Rights, uses: Iterable[Use]
 ) -> tuple[NDArray[np.float32], ...]:
     """Of the windows of a stem to resemble; none when no library licenses it."""
     points = index.find_stem(stem)
@@ -372,7 +373,9 @@ def _vectors_of(
     return tuple(point.dense for point in points[::step])
 
 
-def _centroid(index: StemIndex, where: SegmentFilter, dimension: int) -> NDArray[np.float32] | None:
+def _centroid(
+    index: StemIndex | RequestIndex, where: SegmentFilter, dimension: int
+) -> NDArray[np.float32] | None:
     """The mean direction of what the filter lets through: order of a catalogue without a query."""
     anything = np.full(dimension, dimension**-0.5, dtype=np.float32)
     hits = index.search_dense(anything, where, min(index.count(exact=False), _CATALOGUE_SAMPLE))
@@ -424,7 +427,7 @@ def _may_be_used(stem: Stem, rights: Rights, query: ReferenceQuery, where: Segme
 
 def _rankings(
     parts: Sequence[_QueryPart],
-    index: StemIndex,
+    index: StemIndex | RequestIndex,
     where: SegmentFilter,
     allowed: Callable[[Iterable[Hit]], frozenset[str]],
     want: int,
@@ -531,7 +534,7 @@ def _pooled(
     candidates: Iterable[_Candidate],
     rankings: Sequence[_Ranking],
     size: int,
-    index: StemIndex,
+    index: StemIndex | RequestIndex,
 ) -> list[_Pooled]:
     """The first ``size`` recordings, in the order given; vectors are read for no others."""
     recordings, pool, left = Recordings(), list[_Pooled](), iter(candidates)
@@ -564,7 +567,7 @@ def _choose(
     rankings: Sequence[_Ranking],
     query: ReferenceQuery,
     words: SoughtWords,
-    index: StemIndex,
+    index: StemIndex | RequestIndex,
 ) -> tuple[Reference, ...]:
     """Pick k recordings by maximal marginal relevance; return them best score first."""
     ordered = sorted(candidates.items(), key=lambda item: (-item[1].score, item[0]))
