@@ -108,6 +108,7 @@ def measure(work: Path, files: int) -> list[str]:
 
 
 def row(files: int, name: str, found: Measured, archive: Path | None) -> str:
+    """A line of the table; files are those archived, left out or brought back."""
     handled = found.said["files"] + found.said["left_out"]
     size = "" if archive is None else f"{archive.stat().st_size / 1e6:.0f}"
     return (
@@ -126,6 +127,7 @@ def rag_audio(*arguments: object) -> Measured:
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - began
+    say(f"{seconds:.1f} s, {used.ru_maxrss * 1024 / 1e6:.0f} MB of memory")
     if child.returncode:
         raise SystemExit(f"rag-audio {arguments[0]} ended with {child.returncode}")
     return Measured(seconds, used.ru_maxrss * 1024, json.loads(said))
