@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -105,7 +105,8 @@ class SqlCatalogue:
         copies: CopyRoom | None = None,
     ) -> None:
         self._engine, self._log, self._roots = engine, log, roots or LibraryRoots()
-        self._copies, self._kept = copies, cast("Snapshot | None", None)
+        self._copies = copies
+        self._kept: Snapshot | None = None
         self._renewing = threading.Lock()
         migrate(engine)
 
