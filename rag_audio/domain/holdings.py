@@ -61,6 +61,21 @@ class StemQuery:
             (self.tag, self.key, self.kind, self.bpm_min, self.bpm_max) == (None,) * 5
         )
 
+    @property
+    def of_groups(self) -> StemQuery:
+        """Of what is set, that which groups are wholly in or not at all."""
+        return StemQuery(artists=self.artists, license=self.license)
+
+    @property
+    def only_counted(self) -> tuple[str, str] | None:
+        """Name (:data:`COUNTED`) and value of what is set beside :attr:`of_groups`, where that is
+        one thing that is counted of groups, in the form that is counted."""
+        kind = None if self.kind is None else self.kind.value
+        named = {"tag": self.tag, "key": self.key, "kind": kind}
+        said = [(name, value) for name, value in named.items() if value is not None]
+        others = (self.text or None, self.bpm_min, self.bpm_max)
+        return said[0] if len(said) == 1 and others == (None,) * 3 else None
+
     def has(self, group: StemGroup, claims: Collection[str] = ()) -> bool:
         """Whether a group is in it, as far as that can be said of one (:attr:`is_of_groups`).
 
@@ -99,6 +114,23 @@ class StemPage:
 
     stems: tuple[Stem, ...]
     following: PageEnd | None
+
+
+@dataclass(frozen=True)
+class StemCounts:
+    """How many stems a query is about, and how many have each value.
+
+    Attributes:
+        total: how many; at least so many where ``is_exact`` is false.
+        values: the most frequent values of each of :data:`FACETS`, with how many have each.
+        counted: the stems that ``values`` are of: all, or the first by id, which as hashes of
+            contents are a sample like any other.
+    """
+
+    total: int
+    values: Mapping[str, Sequence[tuple[str, int]]]
+    counted: int
+    is_exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -177,6 +209,17 @@ class LibraryHoldings:
             else:
                 total.update(group.counts.get(name, {}))
         return total
+
+    def having(self, name: str, value: str) -> int | None:
+        """How many stems have a value, of tags in any case; None: that cannot be said, since it is
+        written in several ways, which one stem may have side by side."""
+        fold = str.casefold if name == "tag" else str
+        ways: Counter[str] = Counter()
+        for group in self.groups:
+            for way, number in group.counts.get(name, {}).items():
+                if fold(way) == fold(value):
+                    ways[way] += number
+        return ways.total() if len(ways) <= 1 else None
 
     def kept(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
         """What was made of these holdings under a key, or what ``make`` gives."""

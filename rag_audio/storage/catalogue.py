@@ -35,6 +35,7 @@ from rag_audio.domain.holdings import (
     MOST_VALUES,
     LibraryHoldings,
     PageEnd,
+    StemCounts,
     StemPage,
     StemQuery,
     most_frequent,
@@ -489,19 +490,22 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             return stem_questions.page(connection, query, libraries, after, limit)
 
-    def facets(
-        self, query: StemQuery, libraries: Collection[str] | None = None
-    ) -> tuple[int, dict[str, list[tuple[str, int]]]]:
-        """How many stems a query is about, and the most frequent values of each of
-        :data:`.FACETS` with the number of those that have it."""
+    def counts(self, query: StemQuery, libraries: Collection[str] | None = None) -> StemCounts:
+        """How many stems a query is about, and the most frequent values that they have.
+
+        Where kept counts do not answer, values are of 1,000 stems at most, and of more stems the
+        total is exact where one tag, key or kind is asked for, alone or with artists or a license.
+        """
         with reading(self._engine) as connection:
-            if not query.is_of_groups:
-                found = stem_questions.facets(connection, query, libraries)
-                return stem_questions.count(connection, query, libraries), found
             view = self._view(connection, libraries)
-        holdings = _part_of(view, query)
-        counted = {name: most_frequent(holdings.total(name), MOST_VALUES) for name in FACETS}
-        return holdings.stems, counted
+            if not query.is_of_groups:
+                found = stem_questions.counts(connection, query, libraries)
+        part = _part_of(view, query)
+        if query.is_of_groups:
+            return part.kept("counts", lambda: _counts_of(part))
+        one = None if found.is_exact else query.only_counted
+        total = None if one is None else part.having(*one)
+        return found if total is None else replace(found, total=total, is_exact=True)
 
     def license_keys(
         self, kind: StemKind | None = None, libraries: Collection[str] | None = None
@@ -706,7 +710,7 @@ def _of_libraries(query: Select[Any], libraries: Collection[str] | None) -> Sele
 
 
 def _part_of(view: View, query: StemQuery) -> LibraryHoldings:
-    """The groups that a query is about."""
+    """The groups that a query is about, or some of whose stems it is about."""
     if (query.artists, query.license) == (None, None):
         return view.holdings
     none: frozenset[str] = frozenset()
@@ -714,6 +718,11 @@ def _part_of(view: View, query: StemQuery) -> LibraryHoldings:
     return LibraryHoldings(
         tuple(g for g in view.holdings.groups if query.has(g, claims.get(g.stem.id, none)))
     )
+
+
+def _counts_of(part: LibraryHoldings) -> StemCounts:
+    values = {name: most_frequent(part.total(name), MOST_VALUES) for name in FACETS}
+    return StemCounts(part.stems, values, part.stems)
 
 
 def _has_wrong_conflicts(connection: Connection) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rag_audio.domain import Rights, Stem, StemKind
 from rag_audio.domain.clearance import Clearance
-from rag_audio.domain.holdings import PageEnd, StemPage, StemQuery
+from rag_audio.domain.holdings import PageEnd, StemCounts, StemPage, StemQuery
 from rag_audio.domain.stems import LibraryInfo, WithheldFile
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class LimitedCatalogue:
     def page(self, query: StemQuery, after: PageEnd | None = None, limit: int = 200) -> StemPage:
         return self._catalogue.page(query, after, limit, self._libraries)
 
-    def facets(self, query: StemQuery) -> tuple[int, dict[str, list[tuple[str, int]]]]:
-        return self._catalogue.facets(query, self._libraries)
+    def counts(self, query: StemQuery) -> StemCounts:
+        return self._catalogue.counts(query, self._libraries)
 
     def marked_revoked(self, most: int, kind: StemKind | None = None) -> tuple[list[Stem], int]:
         return self._catalogue.marked_revoked(most, kind, self._libraries)

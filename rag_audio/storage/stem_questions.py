@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -13,11 +14,21 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from rag_audio.domain import Stem, StemKind, names
 from rag_audio.domain.codec import decode
-from rag_audio.domain.holdings import FACETS, MOST_VALUES, PageEnd, StemPage, StemQuery
+from rag_audio.domain.holdings import (
+    FACETS,
+    MOST_VALUES,
+    PageEnd,
+    StemCounts,
+    StemPage,
+    StemQuery,
+    most_frequent,
+)
 from rag_audio.storage.database import in_parts
 from rag_audio.storage.rights_tables import conflicts, files
-from rag_audio.storage.stem_rows import stem_tags, stems
+from rag_audio.storage.stem_rows import stem_tags, stems, tags_of
 
+MOST_COUNTED = 1_000
+"""So many stems are counted one by one where no kept count answers."""
 _AFTER_HEX = "g"
 _DOCUMENTS = select(stems.c.library, stems.c.stem_id, files.c.stem).join(
     files, and_(files.c.library == stems.c.library, files.c.path == stems.c.path)
@@ -137,14 +148,12 @@ def page(
     db: Connection, query: StemQuery, libraries: _Libraries, after: PageEnd | None, limit: int
 ) -> StemPage:
     """The stems that a query is about, in order of id and library."""
-    wanted = seen(_DOCUMENTS.where(*_conditions(query, libraries)), libraries)
+    wanted, place = _asked(query, libraries, stems.c.library, stems.c.stem_id, files.c.stem)
     if after is not None and after.library is None:
-        wanted = wanted.where(stems.c.stem_id > after.id)
+        wanted = wanted.where(place[0] > after.id)
     elif after is not None:
-        here = tuple_(stems.c.stem_id, stems.c.library)
-        wanted = wanted.where(here > tuple_(after.id, after.library))
-    ordered = wanted.order_by(stems.c.stem_id, stems.c.library).limit(limit + 1)
-    rows: Sequence[Any] = db.execute(ordered).all()
+        wanted = wanted.where(tuple_(*place) > tuple_(after.id, after.library))
+    rows: Sequence[Any] = db.execute(wanted.order_by(*place).limit(limit + 1)).all()
     following = None
     if len(rows) > limit:
         last, next_ = rows[limit - 1], rows[limit]
@@ -153,33 +162,57 @@ def page(
     return StemPage(tuple(stem_of(row.stem) for row in rows[:limit]), following)
 
 
-def count(db: Connection, query: StemQuery, libraries: _Libraries) -> int:
-    """How many stems a query is about."""
-    wanted = seen(select(func.count()).select_from(stems), libraries)
-    return int(db.execute(wanted.where(*_conditions(query, libraries))).scalar_one())
+def counts(db: Connection, query: StemQuery, libraries: _Libraries) -> StemCounts:
+    """How many stems a query is about, of :data:`MOST_COUNTED` at most, and what they have."""
+    columns = {name: stems.c[name] for name in FACETS[:-1]}
+    own = (stems.c.library, stems.c.tags, *columns.values())
+    wanted, place = _asked(query, libraries, *own)
+    rows = db.execute(wanted.order_by(*place).limit(MOST_COUNTED + 1)).all()
+    some = rows[:MOST_COUNTED]
+    values: dict[str, Iterable[str]] = {
+        name: [getattr(row, name) for row in some] for name in columns
+    }
+    values["license"] = (f"{row.library}/{row.license}" for row in some)
+    values["tag"] = (tag for row in some for tag in tags_of(row.tags))
+    return StemCounts(
+        len(some),
+        {name: most_frequent(Counter(filter(None, values[name])), MOST_VALUES) for name in FACETS},
+        len(some),
+        is_exact=len(rows) == len(some),
+    )
 
 
-def facets(
-    db: Connection, query: StemQuery, libraries: _Libraries
-) -> dict[str, list[tuple[str, int]]]:
-    """The most frequent values of the stems that a query is about, with how many have each."""
-    columns: dict[str, ColumnElement[str]] = {name: stems.c[name] for name in FACETS[:-1]}
-    columns["license"] = stems.c.library + "/" + stems.c.license
-    number = func.count().label("stems")
-    found = {}
-    for name in FACETS:
-        value = columns.get(name, stem_tags.c.tag)
-        asked: Any = select(value.label("value"), number)
-        wanted = seen(asked, libraries).where(value != "")
-        if name not in columns:
-            same = and_(
-                stem_tags.c.library == stems.c.library, stem_tags.c.stem_id == stems.c.stem_id
-            )
-            wanted = wanted.select_from(stems).join(stem_tags, same)
-        wanted = wanted.where(*_conditions(query, libraries)).group_by(value)
-        ordered = wanted.order_by(number.desc(), value).limit(MOST_VALUES)
-        found[name] = [(row.value, row.stems) for row in db.execute(ordered)]
-    return found
+def _asked(
+    query: StemQuery, libraries: _Libraries, *columns: ColumnElement[Any]
+) -> tuple[Select[Any], tuple[ColumnElement[str], ColumnElement[str]]]:
+    """Columns of the stems that a query is about, and those of id and library by which an index
+    has them in order."""
+    source: Any = stems
+    place = stems.c.stem_id, stems.c.library
+    conditions = _conditions(query, libraries)
+    if query.tag is not None:
+        tagged = stem_tags.alias()
+        place = tagged.c.stem_id, tagged.c.library
+        same = and_(tagged.c.library == stems.c.library, tagged.c.stem_id == stems.c.stem_id)
+        source = tagged.join(stems, same)
+        conditions += [tagged.c.folded == query.tag.casefold(), ~_written_otherwise(tagged)]
+    if files.c.stem in columns:
+        copy = and_(files.c.library == stems.c.library, files.c.path == stems.c.path)
+        source = source.join(files, copy)
+    wanted = seen(select(*columns).select_from(source), libraries)
+    return wanted.where(*conditions), place
+
+
+def _written_otherwise(tagged: Any) -> ColumnElement[bool]:
+    """Whether the stem has the same tag in another case that comes before this one."""
+    other = stem_tags.alias()
+    before = select(other.c.tag).where(
+        other.c.library == tagged.c.library,
+        other.c.stem_id == tagged.c.stem_id,
+        other.c.folded == tagged.c.folded,
+        other.c.tag < tagged.c.tag,
+    )
+    return before.exists()
 
 
 def _conditions(query: StemQuery, libraries: _Libraries) -> list[ColumnElement[bool]]:
@@ -190,14 +223,6 @@ def _conditions(query: StemQuery, libraries: _Libraries) -> list[ColumnElement[b
         found.append(stems.c.artist.in_([names.exact(one) for one in query.artists]))
     if query.license is not None:
         found.append(or_(*_license(query.license, libraries)))
-    if query.tag is not None:
-        wanted = stem_tags.alias()  # the facet of tags reads the table as well
-        tagged = select(wanted.c.stem_id).where(
-            wanted.c.folded == query.tag.casefold(),
-            wanted.c.library == stems.c.library,
-            wanted.c.stem_id == stems.c.stem_id,
-        )
-        found.append(tagged.exists())
     if query.key is not None:
         found.append(stems.c.key == query.key)
     if query.kind is not None:

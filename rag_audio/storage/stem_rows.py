@@ -301,8 +301,13 @@ def _row(library: str, stem: Stem, *, contested: bool, revoked: int) -> dict[str
     }
 
 
+def tags_of(text: str) -> list[str]:
+    """The tags of the column ``tags``, each once, as :data:`stem_tags` has them."""
+    return list(dict.fromkeys(map(_storable, json.loads(text))))
+
+
 def _tag_rows(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    for tag in dict.fromkeys(map(_storable, json.loads(row["tags"]))):
+    for tag in tags_of(row["tags"]):
         place = {"library": row["library"], "stem_id": row["stem_id"]}
         yield {**place, "tag": tag, "folded": tag.casefold()}
 

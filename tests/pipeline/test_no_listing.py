@@ -102,11 +102,11 @@ def ask(workspace: Workspace, folder: Path) -> dict[str, Read]:
         "profile": lambda: pipeline.artist_profile(artist),
         "libraries": lambda: home.catalogue.libraries(),
         "page": lambda: (
-            home.catalogue.page(StemQuery(), limit=5), home.catalogue.facets(StemQuery())
+            home.catalogue.page(StemQuery(), limit=5), home.catalogue.counts(StemQuery())
         ),
         "filtered page": lambda: (
             home.catalogue.page(StemQuery(tag="warm"), limit=5),
-            home.catalogue.facets(StemQuery(tag="warm")),
+            home.catalogue.counts(StemQuery(tag="warm")),
         ),
         "recognition": lambda: pipeline.gate.inspector(pipeline.rights()).inspect(Path(sound)),
         "revocation of a stem": lambda: revoking.stems_of(

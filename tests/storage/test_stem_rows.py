@@ -19,12 +19,12 @@ from sqlalchemy import Engine, text
 
 from rag_audio.domain import Key, Stem, StemKind, Use, names
 from rag_audio.domain.clearance import standing
-from rag_audio.domain.holdings import FACETS, LibraryHoldings, StemQuery, most_frequent
+from rag_audio.domain.holdings import FACETS, LibraryHoldings, StemCounts, StemQuery, most_frequent
 from rag_audio.domain.json_documents import artists_json, licenses_json
 from rag_audio.domain.licensing import Revocation, RevocationOf, Rights
 from rag_audio.domain.stems import FileState
 from rag_audio.guardrails import make_policy
-from rag_audio.storage import stem_rows
+from rag_audio.storage import stem_questions, stem_rows
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
 from rag_audio.storage.limited_catalogue import LimitedCatalogue
@@ -178,7 +178,8 @@ def check_questions(seen: Any, stems: list[Stem], rights: Rights) -> None:
     }
     for query, fits in queries.items():
         wanted = sorted(filter(fits, stems), key=lambda s: (s.id, s.library))
-        assert seen.facets(query) == (len(wanted), facets_of(wanted)), query
+        counts = StemCounts(len(wanted), facets_of(wanted), len(wanted))
+        assert seen.counts(query) == counts, query
         found, after = list[Stem](), None
         while True:
             page = seen.page(query, after, 2)
@@ -279,10 +280,31 @@ def test_tags_that_databases_take_for_one_are_counted_once_and_out_again() -> No
             assert not stem_rows.mismatched(db)
         number = left.pop(0)
         told = [("x y", number)] if number else []
-        assert catalogue.facets(StemQuery())[1]["tag"] == told
-        assert catalogue.facets(StemQuery(kind=StemKind.AUDIO))[1]["tag"] == told
+        assert catalogue.counts(StemQuery()).values["tag"] == told
+        assert catalogue.counts(StemQuery(kind=StemKind.AUDIO)).values["tag"] == told
         if name is not None:
             take(catalogue, ("remove", ("north", name)))
+
+
+def test_of_many_stems_some_are_counted_and_kept_counts_tell_the_total(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stem_questions, "MOST_COUNTED", 3)
+    catalogue = made(connect("sqlite://"))
+    for number in range(8):
+        path, tags = f"{number}.wav", ("Warm", "warm", "low") if number == 2 else ("low",)
+        one = Stem(f"{number:064x}", "north", path, StemKind.AUDIO, "full", 1.0, tags=tags)
+        take(catalogue, ("put", (one, "")))
+    found = catalogue.counts(StemQuery(tag="LOW"))
+    assert (found.total, found.is_exact, found.counted) == (8, True, 3)
+    assert found.values["tag"] == [("low", 3), ("Warm", 1), ("warm", 1)]
+    assert found.values["license"] == [("north/full", 3)]
+    assert catalogue.counts(StemQuery(kind=StemKind.AUDIO, license="full")).total == 8
+    for query in (StemQuery(tag="low", kind=StemKind.AUDIO), StemQuery(text="low")):
+        found = catalogue.counts(query)
+        assert (found.total, found.is_exact, found.counted) == (3, False, 3)
+    assert [one.path for one in catalogue.page(StemQuery(tag="warm")).stems] == ["2.wav"]
+    assert catalogue.counts(StemQuery(tag="warm")).total == 1
 
 
 @pytest.mark.parametrize("size", [1, 2500])

@@ -99,7 +99,12 @@ def stems(
     after: Annotated[str | None, Query(pattern="^[0-9a-f]{64}(/.+)?$", max_length=400)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
-    """The stems of the library with their license's state, and how many have each value."""
+    """The stems of the library with their license's state, and how many have each value.
+
+    A million stems are not counted for each page: ``facets`` are of ``facets_of`` stems, 1,000 at
+    most where more filters than ``artist`` and ``license`` are given, and ``total`` is at least so
+    many where ``total_is_exact`` is false.
+    """
     pipeline = service.pipeline(caller)
     wanted_key = None if key is None else Key.parse(key)
     clearance = pipeline.clearance(territory)
@@ -114,13 +119,15 @@ def stems(
         bpm_min=bpm_min,
         bpm_max=bpm_max,
     )
-    total, facets = catalogue.facets(query)
+    counts = catalogue.counts(query)
     page = catalogue.page(query, None if after is None else PageEnd.parse(after), limit)
     return {
-        "total": total,
+        "total": counts.total,
+        "total_is_exact": counts.is_exact,
         "stems": [stem_json(stem, rights) for stem in page.stems],
         "next": None if page.following is None else str(page.following),
-        "facets": {name: dict(values) for name, values in facets.items()},
+        "facets": {name: dict(values) for name, values in counts.values.items()},
+        "facets_of": counts.counted,
     }
 
 

@@ -14,7 +14,7 @@ const PAGE = matchMedia("(max-width: 640px)").matches ? 20 : 50;
 
 export function show(place, { query: asked }) {
   const wanted = { q: asked.get("q") ?? "", artist: asked.get("artist") ?? "" };
-  let over = false, turn = 0, timer = null, total = 0;
+  let over = false, turn = 0, timer = null, total = 0, more = "";
   const list = h("div", { "aria-live": "polite" });
   const facets = h("div", { class: "grid" });
   const licenses = h("div", {});
@@ -45,17 +45,18 @@ export function show(place, { query: asked }) {
       const page = await get(`/v1/stems${query({ ...wanted, after, limit: PAGE })}`);
       if (over || mine !== turn) return;
       total = page.total;
-      drawFacets(page.facets);
+      more = page.total_is_exact ? "" : "+";
+      drawFacets(page.facets, page.facets_of < total || more ? "+" : "");
       drawList([...rows, ...page.stems], page.next);
     } catch (problem) {
       if (!over && mine === turn) put(list, problemNotice(problem));
     }
   }
 
-  function drawFacets(found) {
+  function drawFacets(found, beyond) {
     const focused = document.activeElement?.dataset?.facet;
     put(facets, FACETS.map(([name, label]) => {
-      const values = Object.entries(found[name] ?? {}).map(([value, n]) => [value, `${value.split("/").pop()} (${n})`]);
+      const values = Object.entries(found[name] ?? {}).map(([value, n]) => [value, `${value.split("/").pop()} (${n}${beyond})`]);
       if (wanted[name] && !values.some(([value]) => value === wanted[name])) values.unshift([wanted[name], wanted[name]]);
       const choice = select([["", "Any"], ...values], wanted[name] ?? "", () => { wanted[name] = choice.value; load(); });
       choice.dataset.facet = name;
@@ -66,7 +67,7 @@ export function show(place, { query: asked }) {
 
   function drawList(rows, next) {
     const filtered = Object.values(wanted).some(Boolean);
-    count.textContent = `${total} ${total === 1 ? "stem" : "stems"}`;
+    count.textContent = `${total}${more} ${total === 1 ? "stem" : "stems"}`;
     view.only(filtered ? new Set(rows.map((one) => one.stem)) : null);
     if (!rows.length) {
       return put(list, filtered
@@ -75,7 +76,7 @@ export function show(place, { query: asked }) {
     }
     put(list,
       table("Stems", ["Title", "Tempo", "Key", "Length", "License", "Listen", ""], rows.map(row)),
-      next && h("div", { class: "row" }, button(`Show more (${total - rows.length})`, () => load(next, rows))));
+      next && h("div", { class: "row" }, button(`Show more (${total - rows.length}${more})`, () => load(next, rows))));
   }
 
   function row(stem) {
