@@ -5,10 +5,10 @@
 
 A home of each size is built once under ``--data`` (outside the tree) by
 :mod:`benchmarks.scale_material` and used again. Vectors, outputs and fingerprints are synthetic;
-everything is written and asked through the product's own classes, the API through its own app. Each
-part runs in a process of its own. There are as many outputs, segments and fingerprints as stems, or
-as many as ``--outputs``, ``--segments`` and ``--prints`` allow. ``--quick`` asks less often and
-builds an index of at most 100,000 segments.
+everything is written and asked through the product's own classes, the API through its own app, by
+a process that holds the index as a service does. Each part runs in a process of its own. There are
+as many outputs, segments and fingerprints as stems, or as many as ``--outputs``, ``--segments`` and
+``--prints`` allow. ``--quick`` asks less often and builds an index of at most 100,000 segments.
 
 ``plan`` and ``generate`` read the sounds of their references from files; ``generate`` runs a
 generator that gives ready sound in place of a model.
@@ -47,6 +47,7 @@ from benchmarks.scale_material import (
     license_ids,
     open_home,
     sizes_of,
+    unit_sizes,
 )
 from rag_audio.audio.writing import save
 from rag_audio.domain import Audio, GenerationRequest
@@ -56,6 +57,7 @@ from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.provenance.trace.fingerprint import find_peaks
 from rag_audio.retrieval.references import ReferenceQuery
+from rag_audio.storage.shared_index import SharedIndex
 
 COMPARED = 10_000
 """The size whose values the others are compared with."""
@@ -326,7 +328,7 @@ def main() -> None:
     found: dict[int, dict[str, Any]] = {}
     for stems in given.stems:
         scale = _scale(given, stems)
-        folder = given.data / f"{stems}-{scale.outputs}-{scale.segments}"
+        folder = _folder(given, scale)
         seconds = build(folder, scale, _progress)
         found[stems] = {}
         for part in given.only or PARTS:
@@ -338,10 +340,26 @@ def main() -> None:
         }
     _progress("")
     print(table(found, given))
+    print(f"\n{_units(given)}")
     if given.json:
         given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     if given.plot:
         draw(found, given.plot)
+
+
+def _units(given: argparse.Namespace) -> str:
+    """What a row takes, in the home of 10,000 stems or the smallest one."""
+    stems = COMPARED if COMPARED in given.stems else min(given.stems)
+    scale = _scale(given, stems)
+    sizes = unit_sizes(_folder(given, scale), scale)
+    return f"Bytes of the database at {stems:,} stems: " + ", ".join(
+        f"{unit} {size:,}" for unit, size in sizes.items()
+    )
+
+
+def _folder(given: argparse.Namespace, scale: Scale) -> Path:
+    folder: Path = given.data / f"{scale.stems}-{scale.outputs}-{scale.segments}"
+    return folder
 
 
 def _scale(given: argparse.Namespace, stems: int) -> Scale:
@@ -380,6 +398,8 @@ def _work(given: argparse.Namespace) -> None:
     (stems,) = given.stems
     often = given.times or (100 if given.quick else 1000)
     with open_home(given.folder) as opened:
+        if isinstance(opened.home.index, SharedIndex):
+            opened.home.index.keep()  # as a service does
         bench = Bench(opened, _scale(given, stems), often, max(5, often // 20))
         found = {name: times.to_json() for name, times in PARTS[given.worker](bench)}
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -12,10 +12,13 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import struct
 import time
 import wave
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -409,6 +412,31 @@ def sizes_of(folder: Path) -> dict[str, int]:
 
     home = folder / "home"
     return {"database": used(home / "ledger.db"), "index": used(home / "index"), "home": used(home)}
+
+
+_UNITS = {
+    "a stem": ("files", "stems", "stem_tags", "stem_groups"),
+    "an output": (
+        "ledger_entries", "ledger_sources", "ledger_hashes", "ledger_private", "ledger_outputs",
+        "ledger_nodes",
+    ),
+    "a fingerprint": ("fingerprints", "output_postings", "output_hash_counts"),
+}  # fmt: skip
+
+
+def unit_sizes(folder: Path, scale: Scale) -> dict[str, int]:
+    """Bytes of the database for each stem, output and fingerprint, with their indexes."""
+    database = sqlite3.connect(f"file:{folder / 'home' / 'ledger.db'}?mode=ro", uri=True)
+    with closing(database):
+        table_of = dict(database.execute("SELECT name, tbl_name FROM sqlite_master"))
+        sizes: Counter[str] = Counter()
+        for name, size in database.execute("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name"):
+            sizes[table_of.get(name, name)] += size
+    numbers = (scale.stems, scale.outputs, scale.prints)
+    return {
+        unit: round(sum(sizes[table] for table in tables) / max(1, number))
+        for (unit, tables), number in zip(_UNITS.items(), numbers, strict=True)
+    }
 
 
 def _sound(number: int) -> Audio:
