@@ -135,8 +135,12 @@ def search(bench: Bench) -> Iterator[tuple[str, Times]]:
 
 
 def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
-    """Searches while many stems are revoked, for as long as the part runs."""
-    catalogue, texts = bench.opened.home.catalogue, bench.texts()
+    """Searches while many stems are revoked, and marked so in the index; at the end they are not.
+
+    The product also deletes the points of revoked stems, which would leave nothing to pass over.
+    """
+    catalogue, index = bench.opened.home.catalogue, bench.opened.home.index
+    texts = bench.texts()
     maker = Maker(bench.scale, bench.opened.home.embedder)
     step = max(2, bench.scale.stems // REVOKED)
     ids = [maker.stem(number).id for number in range(0, bench.scale.stems, step)][:REVOKED]
@@ -144,6 +148,7 @@ def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
     orders = [Revocation(RevocationOf.STEM, one, "benchmark", "bench", at) for one in ids]
     for order in orders:
         catalogue.revoke(order)
+    index.set_revoked(sorted(ids), True)
     try:
         yield (
             f"search, {REVOKED:,} revoked",
@@ -154,6 +159,7 @@ def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
     finally:
         for order in orders:
             catalogue.end_revocation(order)
+        index.set_revoked(sorted(ids), False)
 
 
 def plan(bench: Bench) -> Iterator[tuple[str, Times]]:
