@@ -363,14 +363,14 @@ def _translated(place: str) -> Iterator[None]:
         raise unavailable(place, error.strerror or str(error)) from error
 
 
-SET_PLACE = "RAG_AUDIO_FILES names the place; `rag-audio doctor` tries it"
-"""What would help where the store of a home's files cannot be used."""
+def unavailable(place: str, why: str, hint: str = "") -> BackendUnavailable:
+    """The error of a store that cannot be used now.
 
-
-def unavailable(place: str, why: str, hint: str = SET_PLACE) -> BackendUnavailable:
-    """The error of a store that cannot be used now."""
+    Args:
+        hint: what would help, of a store that is not that of a home's files.
+    """
     return BackendUnavailable(
         f"files in {place} cannot be used: {why}",
-        hint=hint,
+        hint=hint or "RAG_AUDIO_FILES names the place; `rag-audio doctor` tries it",
         public="the files are away",
     )

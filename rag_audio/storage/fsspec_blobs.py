@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 from rag_audio.errors import ConfigError, MissingExtra, RagAudioError
 from rag_audio.storage.blobs import (
     PAGE,
-    SET_PLACE,
     BlobExists,
     BlobInfo,
     BlobStore,
@@ -49,7 +48,7 @@ def open_store(place: str, copies: Path, copies_bytes: int) -> BlobStore:
     return open_url(place, copies, copies_bytes)
 
 
-def open_url(place: str, copies: Path, copies_bytes: int, hint: str = SET_PLACE) -> FsspecBlobs:
+def open_url(place: str, copies: Path, copies_bytes: int, hint: str = "") -> FsspecBlobs:
     """As :func:`open_store`, of a URL.
 
     Args:
@@ -95,7 +94,7 @@ class FsspecBlobs:
     folder: Path | None = None
 
     def __init__(
-        self, system: Any, root: str, place: str, copies: LocalCopies, hint: str = SET_PLACE
+        self, system: Any, root: str, place: str, copies: LocalCopies, hint: str = ""
     ) -> None:
         self._system, self._root, self.place = system, root, place
         self._copies, self._hint, self._is_there = copies, hint, False

@@ -45,7 +45,7 @@ NEVER_OVER_HTTP = {
     # Their errors are LedgerErrors, made by helpers; the rest is names within certificates.
     "provenance",
     # Cures within an IndexMismatch.
-    *("models", "storage.qdrant_edge", "storage.qdrant_server"),
+    *("models", "storage.edge_spaces", "storage.qdrant_edge", "storage.qdrant_server"),
     # The rules themselves.
     "service.wording",
 }
