@@ -83,12 +83,13 @@ class Times:
 
 @dataclass(frozen=True)
 class Bench:
-    """An opened home, and how often each question is asked."""
+    """An opened home, how often each question is asked, and how many stems are revoked."""
 
     opened: Workspace
     scale: Scale
     often: int
     seldom: int
+    revoked: int = REVOKED
 
     @property
     def pipeline(self) -> Pipeline:
@@ -142,8 +143,9 @@ def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
     catalogue, index = bench.opened.home.catalogue, bench.opened.home.index
     texts = bench.texts()
     maker = Maker(bench.scale, bench.opened.home.embedder)
-    step = max(2, bench.scale.stems // REVOKED)
-    ids = [maker.stem(number).id for number in range(0, bench.scale.stems, step)][:REVOKED]
+    most = bench.revoked
+    step = max(2, bench.scale.stems // most)
+    ids = [maker.stem(number).id for number in range(0, bench.scale.stems, step)][:most]
     at = datetime.now(UTC)
     orders = [Revocation(RevocationOf.STEM, one, "benchmark", "bench", at) for one in ids]
     for order in orders:
@@ -151,7 +153,7 @@ def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
     index.set_revoked(sorted(ids), True)
     try:
         yield (
-            f"search, {REVOKED:,} revoked",
+            f"search, {most:,} revoked",
             timed(
                 lambda: bench.pipeline.search(ReferenceQuery(text=next(texts), k=10)), bench.often
             ),
@@ -406,7 +408,13 @@ def _work(given: argparse.Namespace) -> None:
     with open_home(given.folder) as opened:
         if isinstance(opened.home.index, SharedIndex):
             opened.home.index.keep()  # as a service does
-        bench = Bench(opened, _scale(given, stems), often, max(5, often // 20))
+        bench = Bench(
+            opened,
+            _scale(given, stems),
+            often,
+            max(5, often // 20),
+            500 if given.quick else REVOKED,
+        )
         found = {name: times.to_json() for name, times in PARTS[given.worker](bench)}
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         found[f"memory of {given.worker}, peak MB"] = {"mb": round(used)}
