@@ -46,8 +46,8 @@ NO_CHANNEL = Refusal(Obstacle.USE, "no channel is open", "open one: --channels p
 
 
 def most_curable(refusals: Iterable[Refusal]) -> Refusal | None:
-    """The one about which most can be done; the first of equals, None of none."""
-    return min(refusals, key=lambda one: one.obstacle, default=None)
+    """The one about which most can be done, of equals always the same; None of none."""
+    return min(refusals, key=lambda one: (one.obstacle, one.reason, one.cure), default=None)
 
 
 @lru_cache(maxsize=1024)  # asked of every stem of a library, again and again
