@@ -286,11 +286,43 @@ class Hit:
     score: float
 
 
-class StemIndex(Protocol):
-    """Stores segments, finds the nearest. Ties are broken by id, so same query, same answer; of
-    more than a thousand equal scores an index may take which it finds first.
+class SearchableIndex(Protocol):
+    """What a search asks of an index. Ties are broken by id, so same query, same answer; of more
+    than a thousand equal scores an index may take which it finds first.
 
     No search finds a segment that is marked as revoked; all other methods see it.
+    """
+
+    def search_dense(
+        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        """Nearest by cosine, best first."""
+        ...
+
+    def search_many(
+        self,
+        queries: Sequence[NDArray[np.float32] | SparseVector],
+        where: SegmentFilter,
+        limit: int,
+    ) -> list[list[Hit]]:
+        """What each query would find alone, asked at once: dense vectors and terms in any mix."""
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The dense vectors ``[D]`` of points, by id; unknown ids are left out."""
+        ...
+
+    def find_stem(self, stem: str) -> list[IndexedSegment]:
+        """All points of a stem, in order of start."""
+        ...
+
+    def count(self, library: str | None = None, *, exact: bool = True) -> int:
+        """Points in the index (of one library); not ``exact``: an estimate will do."""
+        ...
+
+
+class StemIndex(SearchableIndex, Protocol):
+    """Stores segments, finds the nearest.
 
     Attributes:
         name: for people, and for the ledger.
@@ -308,27 +340,8 @@ class StemIndex(Protocol):
         """Remove points; unknown ids are ignored."""
         ...
 
-    def search_dense(
-        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
-    ) -> list[Hit]:
-        """Nearest by cosine, best first."""
-        ...
-
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
         """Best by BM25 (the index applies IDF), best first; only hits that share a term."""
-        ...
-
-    def search_many(
-        self,
-        queries: Sequence[NDArray[np.float32] | SparseVector],
-        where: SegmentFilter,
-        limit: int,
-    ) -> list[list[Hit]]:
-        """What each query would find alone, asked at once: dense vectors and terms in any mix."""
-        ...
-
-    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """The dense vectors ``[D]`` of points, by id; unknown ids are left out."""
         ...
 
     def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
@@ -342,14 +355,6 @@ class StemIndex(Protocol):
 
     def scroll(self, library: str | None = None, after: str = "") -> Iterator[IndexedSegment]:
         """All points (of one library) whose id is greater than ``after``, in order of id."""
-        ...
-
-    def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
-        ...
-
-    def count(self, library: str | None = None, *, exact: bool = True) -> int:
-        """Points in the index (of one library); not ``exact``: an estimate will do."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Several searches of one request: what they all ask of the index and the embedder is asked once.
+"""Several searches of one request: what they all ask of the index is asked once.
 
 A plan searches for what may speak and for what may sound, mostly in the same segments.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from rag_audio.domain import SegmentFilter
-from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector, StemIndex, TellsTerms
+from rag_audio.domain.ports import Hit, IndexedSegment, SearchableIndex, SparseVector, TellsTerms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class RequestIndex:
         index: the index that is asked.
     """
 
-    def __init__(self, index: StemIndex) -> None:
+    def __init__(self, index: SearchableIndex) -> None:
         self._index = index
         self._answers: dict[Hashable, tuple[int, list[list[Hit]]]] = {}
         self._vectors: dict[str, NDArray[np.float32]] = {}

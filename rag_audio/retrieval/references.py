@@ -32,11 +32,10 @@ from rag_audio.domain import (
     limits,
 )
 from rag_audio.domain.fields import key_of
-from rag_audio.domain.ports import Embedder, Hit, SparseVector, StemIndex
+from rag_audio.domain.ports import Embedder, Hit, SearchableIndex, SparseVector
 from rag_audio.domain.translation import in_english
 from rag_audio.errors import InvalidInput
 from rag_audio.retrieval.fit import Captions, SoughtWords
-from rag_audio.retrieval.one_request import RequestIndex
 from rag_audio.retrieval.transposition_cost import effort_of
 from rag_audio.retrieval.twins import Recordings
 from rag_audio.storage.bm25 import encode_query
@@ -231,7 +230,7 @@ _ONE_SHOT = 0.7
 
 
 def find_references(
-    query: ReferenceQuery, *, rights: Rights, embedder: Embedder, index: StemIndex | RequestIndex
+    query: ReferenceQuery, *, rights: Rights, embedder: Embedder, index: SearchableIndex
 ) -> tuple[Reference, ...]:
     """The best licensed references, best first, one segment per stem.
 
@@ -338,7 +337,7 @@ def _parts(
     query: ReferenceQuery,
     liked: dict[str, tuple[NDArray[np.float32], ...]],
     embedder: Embedder,
-    index: StemIndex | RequestIndex,
+    index: SearchableIndex,
     where: SegmentFilter,
 ) -> list[_QueryPart]:
     parts: list[_QueryPart] = []
@@ -359,7 +358,7 @@ def _parts(
 
 
 def _vectors_of(
-    index: StemIndex | RequestIndex, stem: str, rights: Rights, uses: Iterable[Use]
+    index: SearchableIndex, stem: str, rights: Rights, uses: Iterable[Use]
 ) -> tuple[NDArray[np.float32], ...]:
     """Of the windows of a stem to resemble; none when no library licenses it."""
     points = index.find_stem(stem)
@@ -374,7 +373,7 @@ def _vectors_of(
 
 
 def _centroid(
-    index: StemIndex | RequestIndex, where: SegmentFilter, dimension: int
+    index: SearchableIndex, where: SegmentFilter, dimension: int
 ) -> NDArray[np.float32] | None:
     """The mean direction of what the filter lets through: order of a catalogue without a query."""
     anything = np.full(dimension, dimension**-0.5, dtype=np.float32)
@@ -427,7 +426,7 @@ def _may_be_used(stem: Stem, rights: Rights, query: ReferenceQuery, where: Segme
 
 def _rankings(
     parts: Sequence[_QueryPart],
-    index: StemIndex | RequestIndex,
+    index: SearchableIndex,
     where: SegmentFilter,
     allowed: Callable[[Iterable[Hit]], frozenset[str]],
     want: int,
@@ -534,7 +533,7 @@ def _pooled(
     candidates: Iterable[_Candidate],
     rankings: Sequence[_Ranking],
     size: int,
-    index: StemIndex | RequestIndex,
+    index: SearchableIndex,
 ) -> list[_Pooled]:
     """The first ``size`` recordings, in the order given; vectors are read for no others."""
     recordings, pool, left = Recordings(), list[_Pooled](), iter(candidates)
@@ -567,7 +566,7 @@ def _choose(
     rankings: Sequence[_Ranking],
     query: ReferenceQuery,
     words: SoughtWords,
-    index: StemIndex | RequestIndex,
+    index: SearchableIndex,
 ) -> tuple[Reference, ...]:
     """Pick k recordings by maximal marginal relevance; return them best score first."""
     ordered = sorted(candidates.items(), key=lambda item: (-item[1].score, item[0]))
