@@ -62,13 +62,8 @@ class StemQuery:
         )
 
     @property
-    def of_groups(self) -> StemQuery:
-        """Of what is set, that which groups are wholly in or not at all."""
-        return StemQuery(artists=self.artists, license=self.license)
-
-    @property
     def only_counted(self) -> tuple[str, str] | None:
-        """Name (:data:`COUNTED`) and value of what is set beside :attr:`of_groups`, where that is
+        """Name (:data:`COUNTED`) and value of what is set beside artists and license, where that is
         one thing that is counted of groups, in the form that is counted."""
         kind = None if self.kind is None else self.kind.value
         named = {"tag": self.tag, "key": self.key, "kind": kind}

@@ -30,9 +30,8 @@ from rag_audio.storage.stem_rows import stem_tags, stems, tags_of
 MOST_COUNTED = 1_000
 """So many stems are counted one by one where no kept count answers."""
 _AFTER_HEX = "g"
-_DOCUMENTS = select(stems.c.library, stems.c.stem_id, files.c.stem).join(
-    files, and_(files.c.library == stems.c.library, files.c.path == stems.c.path)
-)
+_FIRST_COPY = and_(files.c.library == stems.c.library, files.c.path == stems.c.path)
+_DOCUMENTS = select(stems.c.library, stems.c.stem_id, files.c.stem).join(files, _FIRST_COPY)
 _Libraries = Collection[str] | None
 
 
@@ -148,7 +147,7 @@ def page(
     db: Connection, query: StemQuery, libraries: _Libraries, after: PageEnd | None, limit: int
 ) -> StemPage:
     """The stems that a query is about, in order of id and library."""
-    wanted, place = _asked(query, libraries, stems.c.library, stems.c.stem_id, files.c.stem)
+    wanted, place = _asked(_DOCUMENTS, query, libraries)
     if after is not None and after.library is None:
         wanted = wanted.where(place[0] > after.id)
     elif after is not None:
@@ -165,8 +164,8 @@ def page(
 def counts(db: Connection, query: StemQuery, libraries: _Libraries) -> StemCounts:
     """How many stems a query is about, of :data:`MOST_COUNTED` at most, and what they have."""
     columns = {name: stems.c[name] for name in FACETS[:-1]}
-    own = (stems.c.library, stems.c.tags, *columns.values())
-    wanted, place = _asked(query, libraries, *own)
+    own = select(stems.c.library, stems.c.tags, *columns.values())
+    wanted, place = _asked(own, query, libraries)
     rows = db.execute(wanted.order_by(*place).limit(MOST_COUNTED + 1)).all()
     some = rows[:MOST_COUNTED]
     values: dict[str, Iterable[str]] = {
@@ -183,24 +182,17 @@ def counts(db: Connection, query: StemQuery, libraries: _Libraries) -> StemCount
 
 
 def _asked(
-    query: StemQuery, libraries: _Libraries, *columns: ColumnElement[Any]
+    of: Select[Any], query: StemQuery, libraries: _Libraries
 ) -> tuple[Select[Any], tuple[ColumnElement[str], ColumnElement[str]]]:
-    """Columns of the stems that a query is about, and those of id and library by which an index
-    has them in order."""
-    source: Any = stems
-    place = stems.c.stem_id, stems.c.library
-    conditions = _conditions(query, libraries)
-    if query.tag is not None:
-        tagged = stem_tags.alias()
-        place = tagged.c.stem_id, tagged.c.library
-        same = and_(tagged.c.library == stems.c.library, tagged.c.stem_id == stems.c.stem_id)
-        source = tagged.join(stems, same)
-        conditions += [tagged.c.folded == query.tag.casefold(), ~_written_otherwise(tagged)]
-    if files.c.stem in columns:
-        copy = and_(files.c.library == stems.c.library, files.c.path == stems.c.path)
-        source = source.join(files, copy)
-    wanted = seen(select(*columns).select_from(source), libraries)
-    return wanted.where(*conditions), place
+    """A query of ``stems``, of those that are meant alone; and the columns of id and library by
+    which an index has them in order."""
+    wanted = seen(of.where(*_conditions(query, libraries)), libraries)
+    if query.tag is None:
+        return wanted, (stems.c.stem_id, stems.c.library)
+    tagged = stem_tags.alias()
+    same = and_(tagged.c.library == stems.c.library, tagged.c.stem_id == stems.c.stem_id)
+    once = (tagged.c.folded == query.tag.casefold(), ~_written_otherwise(tagged))
+    return wanted.where(same, *once), (tagged.c.stem_id, tagged.c.library)
 
 
 def _written_otherwise(tagged: Any) -> ColumnElement[bool]:
