@@ -320,7 +320,8 @@ def _compound(word: str) -> tuple[_Possible, ...]:
         if last := _part(word[cut:]):
             return (head, _Possible(cut, len(word), last))
         if rest := _compound(word[cut:]):
-            return (head, *(_Possible(cut + one.start, cut + one.end, one[2]) for one in rest))
+            moved = (_Possible(cut + one.start, cut + one.end, one.meanings) for one in rest)
+            return (head, *moved)
     return ()
 
 

@@ -124,30 +124,33 @@ def _places_in(plain: str) -> list[int]:
 def _places() -> dict[str, list[int]]:
     """By word, the patterns that cannot match without it or another one of theirs."""
     found: dict[str, list[int]] = {}
-    with (data_dir("policy") / "phrases.csv").open(encoding="utf-8", newline="") as file:
-        for place, row in enumerate(csv.DictReader(file)):
-            for key in _keys(row["phrase"]):
-                found.setdefault(key, []).append(place)
+    for place, row in enumerate(_phrases()):
+        for key in _keys(row["phrase"]):
+            found.setdefault(key, []).append(place)
     return found
+
+
+@cache
+def _phrases() -> tuple[dict[str, str], ...]:
+    with (data_dir("policy") / "phrases.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
 
 
 @cache
 def _patterns(any_sign: bool) -> tuple[tuple[bool, str, Strength, re.Pattern[str]], ...]:
     made = []
-    path = data_dir("policy") / "phrases.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            before = row["place"] == "before"
-            body = _compile(row["phrase"])
-            if before:
-                starts, ends = _WORD_START, _NAME_FOLLOWS
-            else:
-                # "-like" only with its hyphen: "sounds like" is a phrase of the other kind.
-                starts = _HYPHEN if row["phrase"] == "(like)" else _NAME_PRECEDES
-                starts = starts.replace(_LETTER_ENDS, r"(?<=\S)") if any_sign else starts
-                ends = _PHRASE_ENDS
-            pattern = re.compile(starts + body + ends)
-            made.append((before, row["language"], Strength(row["strength"]), pattern))
+    for row in _phrases():
+        before = row["place"] == "before"
+        body = _compile(row["phrase"])
+        if before:
+            starts, ends = _WORD_START, _NAME_FOLLOWS
+        else:
+            # "-like" only with its hyphen: "sounds like" is a phrase of the other kind.
+            starts = _HYPHEN if row["phrase"] == "(like)" else _NAME_PRECEDES
+            starts = starts.replace(_LETTER_ENDS, r"(?<=\S)") if any_sign else starts
+            ends = _PHRASE_ENDS
+        pattern = re.compile(starts + body + ends)
+        made.append((before, row["language"], Strength(row["strength"]), pattern))
     return tuple(made)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import tarfile
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -123,15 +124,11 @@ def test_names_of_left_out_files_cannot_lead_out_of_the_home(home: Path, tmp_pat
     backup.create(home, first)
     backup.create(home, second, since=first)
     hostile = tmp_path / "hostile.tar"
-    with tarfile.open(second) as old, tarfile.open(hostile, "w") as new:
-        for member in old:
-            source = old.extractfile(member)
-            assert source is not None
-            content = source.read()
-            if member.name == "manifest.jsonl":
-                content = _signed(content.replace(b'"masters/1.wav"', b'"../stolen.wav"'))
-                member.size = len(content)
-            new.addfile(member, io.BytesIO(content))
+    _with_manifest(
+        second,
+        hostile,
+        lambda held: _signed(held.replace(b'"masters/1.wav"', b'"../stolen.wav"')),
+    )
     with pytest.raises(InvalidInput, match="leads out of the home"):
         backup.restore(hostile, tmp_path / "again", wanted=GO_ON)
     assert "stolen.wav" not in names(tmp_path)
@@ -173,19 +170,24 @@ def test_a_file_that_is_left_out_twice_is_refused(home: Path, tmp_path: Path) ->
     backup.create(home, first)
     backup.create(home, second, since=first)
     hostile = tmp_path / "hostile.tar"
-    with tarfile.open(second) as old, tarfile.open(hostile, "w") as new:
+    _with_manifest(second, hostile, _doubled)
+    with pytest.raises(InvalidInput, match="lists a file twice"):
+        backup.restore(hostile, tmp_path / "again", wanted=GO_ON)
+    with pytest.raises(InvalidInput, match=r"lists 'masters/1\.wav' twice"):
+        backup.create(home, tmp_path / "wed.tar", since=hostile)
+
+
+def _with_manifest(archive: Path, target: Path, change: Callable[[bytes], bytes]) -> None:
+    """Copy an archive with another manifest."""
+    with tarfile.open(archive) as old, tarfile.open(target, "w") as new:
         for member in old:
             source = old.extractfile(member)
             assert source is not None
             content = source.read()
             if member.name == "manifest.jsonl":
-                content = _doubled(content)
+                content = change(content)
                 member.size = len(content)
             new.addfile(member, io.BytesIO(content))
-    with pytest.raises(InvalidInput, match="lists a file twice"):
-        backup.restore(hostile, tmp_path / "again", wanted=GO_ON)
-    with pytest.raises(InvalidInput, match=r"lists 'masters/1\.wav' twice"):
-        backup.create(home, tmp_path / "wed.tar", since=hostile)
 
 
 def _doubled(manifest: bytes) -> bytes:
