@@ -57,6 +57,7 @@ from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.provenance.trace.fingerprint import find_peaks
 from rag_audio.retrieval.references import ReferenceQuery
+from rag_audio.service.api.app import keep_what_was_loaded
 from rag_audio.storage.shared_index import SharedIndex
 
 COMPARED = 10_000
@@ -147,11 +148,10 @@ def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
     step = max(2, bench.scale.stems // most)
     ids = [maker.stem(number).id for number in range(0, bench.scale.stems, step)][:most]
     at = datetime.now(UTC)
-    orders = [Revocation(RevocationOf.STEM, one, "benchmark", "bench", at) for one in ids]
-    for order in orders:
-        catalogue.revoke(order)
-    index.set_revoked(sorted(ids), True)
+    orders = iter([Revocation(RevocationOf.STEM, one, "benchmark", "bench", at) for one in ids])
     try:
+        yield "revoke a stem", timed(lambda: [catalogue.revoke(next(orders))], most - 3)
+        index.set_revoked(sorted(ids), True)
         yield (
             f"search, {most:,} revoked",
             timed(
@@ -159,9 +159,16 @@ def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
             ),
         )
     finally:
-        for order in orders:
-            catalogue.end_revocation(order)
-        index.set_revoked(sorted(ids), False)
+        _end_revocations(bench.opened)
+
+
+def _end_revocations(opened: Workspace) -> None:
+    """Take back all revocations: those of a run that was broken off would make all searches
+    slower."""
+    for order in (orders := opened.home.catalogue.revocations()):
+        opened.home.catalogue.end_revocation(order)
+    if orders:
+        opened.home.index.set_revoked(sorted({order.target for order in orders}), False)
 
 
 def plan(bench: Bench) -> Iterator[tuple[str, Times]]:
@@ -341,7 +348,11 @@ def main() -> None:
         found[stems] = {}
         for part in given.only or PARTS:
             _progress(f"{stems:,} stems: {part}")
+            began = time.monotonic()
             found[stems].update(_run(given, stems, folder, part))
+            _say(f"{stems:,} stems: {part} took {time.monotonic() - began:.0f} s")
+            if given.json:
+                given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
         found[stems]["build"] = {part: {"s": round(s, 1)} for part, s in seconds.items()}
         found[stems]["disk"] = {
             name: {"mb": round(size / _MEGABYTE)} for name, size in sizes_of(folder).items()
@@ -406,8 +417,11 @@ def _work(given: argparse.Namespace) -> None:
     (stems,) = given.stems
     often = given.times or (100 if given.quick else 1000)
     with open_home(given.folder) as opened:
+        opened.home.make_all(generator=False)  # as a service does
         if isinstance(opened.home.index, SharedIndex):
-            opened.home.index.keep()  # as a service does
+            opened.home.index.keep()
+        keep_what_was_loaded()
+        _end_revocations(opened)
         bench = Bench(
             opened,
             _scale(given, stems),
@@ -494,6 +508,12 @@ def draw(found: dict[int, dict[str, Any]], file: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(file, bbox_inches="tight")
+
+
+def _say(text: str) -> None:
+    """A line that stays, so that a long run can be followed in a file too."""
+    _progress("")
+    print(text, file=sys.stderr, flush=True)
 
 
 def _progress(text: str) -> None:

@@ -1,6 +1,7 @@
 """One way to reach the SQL database: SQLite beside the home by default, PostgreSQL by URL.
 
-SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
+SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut,
+unless :func:`writing` was told that it need not.
 The driver's own transaction handling is off, so that a transaction begins when we say so, and a
 writer takes the write lock at its first statement (``BEGIN IMMEDIATE``): a read that is followed by
 a write in one transaction can then neither see stale rows nor fail half way for a taken lock.
@@ -118,11 +119,17 @@ def connect_to_read(path: Path) -> Engine:
 
 
 @contextmanager
-def writing(engine: Engine, lock: str | None = None) -> Iterator[Connection]:
+def writing(
+    engine: Engine, lock: str | None = None, *, is_durable: bool = True
+) -> Iterator[Connection]:
     """A write transaction: committed at the end, rolled back when the block raises.
 
     On SQLite it holds the one write lock from the start; on PostgreSQL it is a plain transaction
     which, when ``lock`` is given, holds the advisory lock of that name until its end.
+
+    Args:
+        is_durable: false where a power cut may undo the transaction after its end, as a whole:
+            it does not wait for the disk. What is done is still done if the process dies.
 
     Raises:
         BackendUnavailable: on SQLite, another writer held the lock for longer than
@@ -133,11 +140,33 @@ def writing(engine: Engine, lock: str | None = None) -> Iterator[Connection]:
     with (
         database_errors(engine),
         engine.connect().execution_options(**{_WRITE: True}) as connection,
+        _waiting_for_disk(connection, is_durable),
         connection.begin(),
     ):
+        if not is_durable and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
         if lock is not None:
             hold(connection, lock)
         yield connection
+
+
+@contextmanager
+def _waiting_for_disk(connection: Connection, is_durable: bool) -> Iterator[None]:
+    """Whether transactions that begin and end in the block wait for the disk; SQLite keeps this by
+    connection, and takes it between transactions alone."""
+    if is_durable or connection.dialect.name != "sqlite" or _is_in_memory(connection.engine):
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA synchronous = FULL")
+
+
+def _is_in_memory(engine: Engine) -> bool:
+    return engine.url.database in IN_MEMORY
 
 
 def hold(connection: Connection, lock: str) -> None:

@@ -264,23 +264,34 @@ class QdrantIndex(ABC):
         matching = self._requests.matching(where)
         size = limit + _TIES
         left = {n: one for n, one in enumerate(asked) if one is not None}
+        shown: dict[str, Payload | None] = {}
         while left:
-            answers = self._query([(*one, size) for one in left.values()], matching)
+            # Payloads are read once, and of a long run of equal scores only those that count.
+            wanted, is_first = [(*one, size) for one in left.values()], not shown
+            answers = self._query(wanted, matching, shown=is_first)
             for n, answer in zip(left, answers, strict=True):
                 found[n] = sorted(answer, key=lambda point: (-point.score, str(point.id)))
+                if is_first:
+                    shown |= {str(point.id): point.payload for point in answer}
             if size == limit + MOST_TIES:
                 break
             # A store may cut a run of equal scores anywhere: more are fetched until it has ended.
             left = {n: one for n, one in left.items() if not _run_ended(found[n], limit, size)}
             size = min(4 * size, limit + MOST_TIES)
-        return [[hit(p.id, p.payload, p.score) for p in points[:limit]] for points in found]
+        best = [points[:limit] for points in found]
+        chosen = dict.fromkeys(str(point.id) for points in best for point in points)
+        shown |= self._payloads([id_ for id_ in chosen if id_ not in shown])
+        return [
+            [hit(p.id, shown[str(p.id)], p.score) for p in points if str(p.id) in shown]
+            for points in best
+        ]
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The dense vectors of points, by id."""
         return {
             str(record.id): np.asarray(record.vector[DENSE], dtype=np.float32)
             for start in range(0, len(ids), _AT_ONCE)
-            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), DENSE)
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), [DENSE])
         }
 
     def terms(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
@@ -288,7 +299,7 @@ class QdrantIndex(ABC):
         return {
             str(record.id): frozenset(_terms_of(record.vector))
             for start in range(0, len(ids), _AT_ONCE)
-            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), SPARSE)
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), [SPARSE])
         }
 
     def set_revoked(self, stems: Sequence[str], on: bool, library: str | None = None) -> None:
@@ -343,17 +354,30 @@ class QdrantIndex(ABC):
     def _put(self, points: list[Any]) -> None:
         """Insert or replace points of the client."""
 
+    def _payloads(self, ids: Sequence[str]) -> dict[str, Payload | None]:
+        """What a hit needs of the payloads of points, by id; of those that are still there."""
+        return {
+            str(record.id): record.payload
+            for start in range(0, len(ids), _AT_ONCE)
+            for record in self._retrieve(list(ids[start : start + _AT_ONCE]), payload=SHOWN)
+        }
+
     @abstractmethod
-    def _query(self, asked: Sequence[tuple[Any, str, int]], where: Any) -> list[list[Any]]:
-        """The nearest points, best first up to ties, with what a hit needs of the payload.
+    def _query(
+        self, asked: Sequence[tuple[Any, str, int]], where: Any, *, shown: bool
+    ) -> list[list[Any]]:
+        """The nearest points, best first up to ties.
 
         Args:
             asked: vectors, each with the name of the vectors it is compared with and a limit.
+            shown: with what a hit needs of the payload; else without a payload.
         """
 
     @abstractmethod
-    def _retrieve(self, ids: list[str], using: str) -> Sequence[Any]:
-        """The records of points, with the vector of this name."""
+    def _retrieve(
+        self, ids: list[str], vectors: Sequence[str] = (), payload: Sequence[str] = ()
+    ) -> Sequence[Any]:
+        """The records of points, with these vectors by name and these fields of the payload."""
 
     @abstractmethod
     def _mark(self, where: Any, on: bool) -> None:

@@ -201,9 +201,11 @@ class EdgeIndex(QdrantIndex):
             shard.update(change)
             self._make_durable(shard, 1)
 
-    def _retrieve(self, ids: list[str], using: str) -> Sequence[Any]:
+    def _retrieve(
+        self, ids: list[str], vectors: Sequence[str] = (), payload: Sequence[str] = ()
+    ) -> Sequence[Any]:
         with self._translated("be read") as shard:
-            records: list[Any] = shard.retrieve(ids, False, [using])
+            records: list[Any] = shard.retrieve(ids, list(payload) or False, list(vectors) or False)
         return records
 
     def _count(self, where: Any, *, exact: bool) -> int:
@@ -314,7 +316,9 @@ class EdgeIndex(QdrantIndex):
         while not _sync_files(self._path / "shard" / "wal"):
             pass  # The shard renamed one of them meanwhile.
 
-    def _query(self, asked: Sequence[tuple[Any, str, int]], where: Any) -> list[list[Any]]:
+    def _query(
+        self, asked: Sequence[tuple[Any, str, int]], where: Any, *, shown: bool
+    ) -> list[list[Any]]:
         with self._translated("be searched") as shard:
             is_exact = shard.info().points_count < EXACT_BELOW
             params = edge.SearchParams(exact=is_exact, quantization=_RESCORED)
@@ -323,7 +327,7 @@ class EdgeIndex(QdrantIndex):
                     limit=limit,
                     query=edge.Query.Nearest(vector, using=using),
                     filter=where,
-                    with_payload=SHOWN,
+                    with_payload=SHOWN if shown else False,
                     params=params,
                 )
                 for vector, using, limit in asked

@@ -182,14 +182,16 @@ class ServerIndex(QdrantIndex):
         """Close the connection."""
         self._client.close()
 
-    def _query(self, asked: Sequence[tuple[Any, str, int]], where: Any) -> list[list[Any]]:
+    def _query(
+        self, asked: Sequence[tuple[Any, str, int]], where: Any, *, shown: bool
+    ) -> list[list[Any]]:
         requests = [
             models.QueryRequest(
                 query=vector,
                 using=using,
                 filter=where,
                 limit=limit,
-                with_payload=SHOWN,
+                with_payload=SHOWN if shown else False,
                 params=_RESCORED if using == DENSE else None,
             )
             for vector, using, limit in asked
@@ -198,13 +200,15 @@ class ServerIndex(QdrantIndex):
         answers = self._call(lambda: batch(self._collection, requests, timeout=self._timeout_s))
         return [list(answer.points) for answer in answers]
 
-    def _retrieve(self, ids: list[str], using: str) -> Sequence[Any]:
+    def _retrieve(
+        self, ids: list[str], vectors: Sequence[str] = (), payload: Sequence[str] = ()
+    ) -> Sequence[Any]:
         return self._call(
             lambda: self._client.retrieve(
                 self._collection,
                 ids,
-                with_payload=False,
-                with_vectors=[using],
+                with_payload=list(payload) or False,
+                with_vectors=list(vectors) or False,
                 timeout=self._timeout_s,
             )
         )

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, insert, select
 
 from rag_audio.domain.licensing import RevocationOf
 from rag_audio.domain.stems import WithheldFile
+from rag_audio.provenance.ledger import rights_log, tables
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
 from rag_audio.storage.catalogue import SqlCatalogue
@@ -153,6 +154,27 @@ def test_the_number_of_a_deleted_revocation_is_not_given_again(engine: Engine) -
     assert made.rows != gone.rows
     (fault,) = ledger.verify()
     assert (fault.seq, "missing" in fault.what) == (gone.event, True)
+
+
+def test_the_highest_number_is_told_by_the_newest_entry_that_revoked(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_EVENTS_AT_ONCE", 2)
+    catalogue = make_catalogue(engine)
+    for name in ("One", "Two", "Three", "Four", "Five"):
+        (last,) = catalogue.revoke(asked(RevocationOf.ARTIST, name)).rows
+    for name in ("Five", "Four", "One"):
+        catalogue.end_revocation(asked(RevocationOf.ARTIST, name))
+    read: list[int] = []
+
+    def noted(row: Any) -> Any:
+        read.append(row.seq)
+        return tables.readable(row)
+
+    monkeypatch.setattr(rights_log, "readable", noted)
+    with writing(engine) as db:
+        assert SqlRightsLog().last_revocation(db) == last
+    assert len(read) == 4  # three that took one back, and the newest that revoked
 
 
 def test_a_revocation_that_is_logged_twice_under_one_number_is_found(engine: Engine) -> None:

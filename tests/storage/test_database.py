@@ -39,6 +39,35 @@ def test_sqlite_is_opened_durably_and_its_folder_is_made(tmp_path: Path) -> None
     assert (tmp_path / "new folder" / "ä?#%.db").is_file()
 
 
+def test_a_transaction_that_need_not_be_durable_leaves_the_next_one_durable(tmp_path: Path) -> None:
+    engine = connect(sqlite_url(tmp_path / "rows.db"))
+
+    def synchronous(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+    with writing(engine, is_durable=False) as connection:
+        connection.execute(text("CREATE TABLE rows (n INTEGER)"))
+        assert synchronous(connection) == 1
+    with (
+        pytest.raises(ValueError, match="stopped"),
+        writing(engine, is_durable=False) as connection,
+    ):
+        connection.execute(text("INSERT INTO rows VALUES (1)"))
+        raise ValueError("stopped")
+    with writing(engine) as connection:
+        assert synchronous(connection) == 2
+        assert connection.execute(text("SELECT count(*) FROM rows")).scalar_one() == 0
+
+
+def test_on_a_server_too_a_transaction_need_not_wait_for_the_disk(postgres_url: str) -> None:
+    engine = connect(postgres_url)
+    told = []
+    for is_durable in (False, True):
+        with writing(engine, is_durable=is_durable) as connection:
+            told.append(connection.execute(text("SHOW synchronous_commit")).scalar_one())
+    assert told == ["off", "on"]
+
+
 def test_writers_that_read_first_lose_no_update(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "counter.db")
     with writing(connect(url)) as connection:

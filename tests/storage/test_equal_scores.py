@@ -23,8 +23,8 @@ def test_a_search_does_not_read_the_whole_of_a_long_run_of_equal_scores(
     sizes: list[int] = []
     query = index._query
 
-    def counted(asked: Any, where: Any) -> list[list[Any]]:
-        found = query(asked, where)
+    def counted(asked: Any, where: Any, *, shown: bool) -> list[list[Any]]:
+        found = query(asked, where, shown=shown)
         sizes.extend(len(some) for some in found)
         return found
 

@@ -28,11 +28,11 @@ from rag_audio.provenance.ledger.merkle import frontier_of, leaf_hash
 from rag_audio.provenance.ledger.records import canonical
 from rag_audio.provenance.ledger.tables import (
     append_event,
-    entries,
     event_of,
     events_in,
-    events_of,
+    newest_events,
     raw_bytes,
+    readable,
 )
 from rag_audio.storage.rights_tables import files, libraries, licenses, withheld_files
 
@@ -135,8 +135,13 @@ class SqlRightsLog:
         return append_event(db, LIBRARY, document).seq
 
     def last_revocation(self, db: Connection) -> int:
-        named = {id_ for _, rows, _ in logged_revocations(db) for id_ in rows}
-        return max((int(id_) for id_ in named if id_.isdecimal()), default=0)
+        # Numbers grow, so the newest entry that puts any in force has the highest.
+        for row in newest_events(db, LIBRARY, REVOCATION):
+            rows, undo = _revocations_in(readable(row))
+            numbers = [int(id_) for id_ in rows if id_.isdecimal()]
+            if numbers and not undo:
+                return max(numbers)
+        return 0
 
     def revoked(
         self,
@@ -171,7 +176,7 @@ def last_event(db: Connection, library: str) -> LedgerEvent | None:
     Raises:
         LedgerError: an event cannot be read.
     """
-    for row in db.execute(events_of(LIBRARY).order_by(entries.c.seq.desc())):
+    for row in newest_events(db, LIBRARY):
         try:
             event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
             found = event.document.get("library") == library
@@ -188,11 +193,22 @@ def logged_revocations(db: Connection) -> Iterator[tuple[int, dict[str, str], bo
     """Entries that name revocations, oldest first: number of the entry, commitments by number of
     the revocation, and whether it took them back. Entries of before schema 0009 name none."""
     for event in events_in(db, LIBRARY, REVOCATION):
-        is_library = event.kind == LIBRARY
-        rows = event.document.get("revocations" if is_library else "rows")
-        if isinstance(rows, Mapping):
-            undo = not is_library and event.document.get("undo") is True
-            yield event.seq, {str(id_): str(said) for id_, said in rows.items()}, undo
+        rows, undo = _revocations_in(event)
+        if rows:
+            yield event.seq, rows, undo
+
+
+def _revocations_in(event: LedgerEvent | None) -> tuple[dict[str, str], bool]:
+    """Commitments by number of the revocations that an entry names, and whether it took them
+    back."""
+    if event is None:
+        return {}, False
+    is_library = event.kind == LIBRARY
+    rows = event.document.get("revocations" if is_library else "rows")
+    if not isinstance(rows, Mapping):
+        return {}, False
+    undo = not is_library and event.document.get("undo") is True
+    return {str(id_): str(said) for id_, said in rows.items()}, undo
 
 
 def _root(db: Connection, table: Table, by: str, library: str) -> dict[str, Any]:

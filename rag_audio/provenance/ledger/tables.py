@@ -9,7 +9,7 @@ recomputed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,6 +23,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     Select,
     String,
     Table,
@@ -44,6 +45,7 @@ LOCK = "ledger"
 """The lock of whoever appends to the log."""
 MAX_OUTPUT = 2**40 - 1
 """The watermark carries 40 bits."""
+_EVENTS_AT_ONCE = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 metadata = MetaData()
@@ -358,15 +360,30 @@ def events_in(db: Connection, *kinds: str, after: int = 0) -> list[LedgerEvent]:
     """Events of some kinds that are about no output, oldest first, after an entry; without those
     that cannot be read, which the check of the log names."""
     wanted = events_of(*kinds).order_by(entries.c.seq)
-    found = []
-    for row in db.execute(wanted.where(entries.c.seq > after) if after else wanted):
-        try:
-            event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
-        except (LedgerError, KeyError, TypeError):
-            continue
-        if isinstance(event.document, dict):
-            found.append(event)
-    return found
+    rows = db.execute(wanted.where(entries.c.seq > after) if after else wanted)
+    return [event for event in map(readable, rows) if event is not None]
+
+
+def readable(row: Row[Any]) -> LedgerEvent | None:
+    """The event of an entry; None where it cannot be read."""
+    try:
+        event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
+    except (LedgerError, KeyError, TypeError):
+        return None
+    return event if isinstance(event.document, dict) else None
+
+
+def newest_events(db: Connection, *kinds: str) -> Iterator[Row[Any]]:
+    """Entries of events of some kinds that are about no output, newest first, read as far as they
+    are asked for."""
+    before = None
+    while True:
+        wanted = events_of(*kinds).order_by(entries.c.seq.desc()).limit(_EVENTS_AT_ONCE)
+        rows = db.execute(wanted if before is None else wanted.where(entries.c.seq < before)).all()
+        yield from rows
+        if len(rows) < _EVENTS_AT_ONCE:
+            return
+        before = rows[-1].seq
 
 
 def append_event(db: Connection, kind: str, document: Mapping[str, Any]) -> LedgerEvent:

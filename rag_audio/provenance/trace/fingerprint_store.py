@@ -109,13 +109,14 @@ class SqlFingerprints(SqlStore):
         self.put_many([(output, fingerprint)])
 
     def put_many(self, fingerprints: Iterable[tuple[int, Fingerprint]]) -> None:
-        """As :meth:`put`, of any number of outputs: some hundred in one transaction."""
+        """As :meth:`put`, of any number of outputs: some hundred in one transaction, and the index
+        after them."""
         rest = iter(fingerprints)
         while some := list(islice(rest, _TOGETHER)):
             with writing(self._engine, _LOCK) as db:
                 for output, fingerprint in some:
                     self.put_in(db, output, fingerprint)
-                _index(db, [output for output, _ in some])
+            self.index_new()
 
     def put_in(self, db: Connection, output: int, fingerprint: Fingerprint) -> None:
         """As :meth:`put`, in a write transaction of the caller's.
@@ -147,7 +148,8 @@ class SqlFingerprints(SqlStore):
             with reading(self._engine) as db:
                 if db.execute(wanted.limit(1)).first() is None:
                     return done
-            with writing(self._engine, _LOCK) as db:
+            # What a power cut takes back is still named in `fingerprints_to_index`.
+            with writing(self._engine, _LOCK, is_durable=False) as db:
                 outputs = [int(output) for output in db.execute(wanted).scalars()]
                 _index(db, outputs)
             done += len(outputs)
