@@ -10,6 +10,9 @@ a process that holds the index as a service does. Each part runs in a process of
 as many outputs, segments and fingerprints as stems, or as many as ``--outputs``, ``--segments`` and
 ``--prints`` allow. ``--quick`` asks less often and builds an index of at most 100,000 segments.
 
+With ``--json FILE`` sizes and parts can be asked one after the other: the table and the plot have
+all that the file holds.
+
 ``plan`` and ``generate`` read the sounds of their references from files; ``generate`` runs a
 generator that gives ready sound in place of a model.
 """
@@ -150,10 +153,10 @@ def revoked(bench: Bench) -> Iterator[tuple[str, Times]]:
     at = datetime.now(UTC)
     orders = iter([Revocation(RevocationOf.STEM, one, "benchmark", "bench", at) for one in ids])
     try:
-        yield "revoke a stem", timed(lambda: [catalogue.revoke(next(orders))], most - 3)
+        yield "revoke a stem", timed(lambda: [catalogue.revoke(next(orders))], len(ids) - 3)
         index.set_revoked(sorted(ids), True)
         yield (
-            f"search, {most:,} revoked",
+            "search, many revoked",
             timed(
                 lambda: bench.pipeline.search(ReferenceQuery(text=next(texts), k=10)), bench.often
             ),
@@ -340,19 +343,18 @@ def main() -> None:
     if given.worker is not None:
         _work(given)
         return
-    found: dict[int, dict[str, Any]] = {}
+    found = _known(given.json)
     for stems in given.stems:
         scale = _scale(given, stems)
         folder = _folder(given, scale)
         seconds = build(folder, scale, _progress)
-        found[stems] = {}
+        found.setdefault(stems, {})
         for part in given.only or PARTS:
             _progress(f"{stems:,} stems: {part}")
             began = time.monotonic()
             found[stems].update(_run(given, stems, folder, part))
             _say(f"{stems:,} stems: {part} took {time.monotonic() - began:.0f} s")
-            if given.json:
-                given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            _keep(found, given.json)
         found[stems]["build"] = {part: {"s": round(s, 1)} for part, s in seconds.items()}
         found[stems]["disk"] = {
             name: {"mb": round(size / _MEGABYTE)} for name, size in sizes_of(folder).items()
@@ -360,10 +362,22 @@ def main() -> None:
     _progress("")
     print(table(found, given))
     print(f"\n{_units(given)}")
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    _keep(found, given.json)
     if given.plot:
         draw(found, given.plot)
+
+
+def _known(file: Path | None) -> dict[int, dict[str, Any]]:
+    """What earlier runs found, by size."""
+    if file is None or not file.exists():
+        return {}
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {int(size): parts for size, parts in kept.items()}
+
+
+def _keep(found: dict[int, dict[str, Any]], file: Path | None) -> None:
+    if file is not None:
+        file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def _units(given: argparse.Namespace) -> str:
@@ -418,8 +432,10 @@ def _work(given: argparse.Namespace) -> None:
     often = given.times or (100 if given.quick else 1000)
     with open_home(given.folder) as opened:
         opened.home.make_all(generator=False)  # as a service does
+        began = time.perf_counter()
         if isinstance(opened.home.index, SharedIndex):
             opened.home.index.keep()
+        opening = Times([(time.perf_counter() - began) * 1e3])
         keep_what_was_loaded()
         _end_revocations(opened)
         bench = Bench(
@@ -431,6 +447,8 @@ def _work(given: argparse.Namespace) -> None:
         )
         found = {name: times.to_json() for name, times in PARTS[given.worker](bench)}
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        if given.worker == "search":
+            found["opening the index"] = opening.to_json()
         found[f"memory of {given.worker}, peak MB"] = {"mb": round(used)}
         given.json.write_text(json.dumps(found), encoding="utf-8")
 
@@ -531,7 +549,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="these parts alone")
     parser.add_argument("--times", type=int, help="searches and plans of each kind")
     parser.add_argument("--quick", action="store_true", help="fewer calls, fewer segments")
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument(
+        "--json", type=Path, help="file of all figures; those that are in it already stay"
+    )
     parser.add_argument("--plot", type=Path, help="PNG of the growth")
     parser.add_argument("--worker", choices=list(PARTS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -36,6 +36,8 @@ BUILD_FROM = 5_000
 _BUILDS = 3
 IDLE_S = 1.0
 """How long it is held after the last question, so that a few in a row open it once."""
+_WORTH = 3.0
+"""It is held so many times as long as it took to open: a large one takes many seconds."""
 _LOOK_S = 0.05
 _END_S = 30.0
 _T = TypeVar("_T")
@@ -52,7 +54,8 @@ class SharedIndex:
     Args:
         path: the index's folder; made when missing.
         space, dimension: of the vectors.
-        idle_s: seconds after the last question until it is let go.
+        idle_s: seconds after the last question until it is let go; where it takes long to open,
+            three times as long as that. Another process that waits for it gets it before.
         beside: the folder is that of one embedding space, in use or not (:mod:`.edge_spaces`).
     """
 
@@ -74,6 +77,7 @@ class SharedIndex:
         self._users: Counter[int] = Counter()
         """Questions that are being answered, by thread."""
         self._asked_at = 0.0
+        self._opening_s = 0.0
         self._is_kept = self._is_closed = False
 
     @property
@@ -293,11 +297,14 @@ class SharedIndex:
         while True:
             lock = wait_for_index(self._path, partial(is_served, self._path))
             if lock is not None:
+                began = time.monotonic()
                 self._here = EdgeIndex(
                     self._path, space=self.space, dimension=self._dimension, lock=lock
                 )
+                self._opening_s = time.monotonic() - began
                 return self._here
             try:
+                self._opening_s = 0.0
                 self._there = SocketIndex(self._path, space=self.space, dimension=self._dimension)
                 return self._there
             except BackendUnavailable:
@@ -317,7 +324,8 @@ class SharedIndex:
         """Whether nobody uses it, and it was idle for long or another process waits for it."""
         if self._users or self._is_kept:
             return False
-        idle = time.monotonic() - self._asked_at >= self._idle_s
+        patience = max(self._idle_s, _WORTH * self._opening_s)
+        idle = time.monotonic() - self._asked_at >= patience
         return idle or (self._here is not None and is_wanted(self._path))
 
     def _let_go(self) -> None:

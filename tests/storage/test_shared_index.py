@@ -103,6 +103,27 @@ def test_it_is_let_go_when_nobody_asks_and_opened_again(shared: Open, path: Path
     assert index.count() == 1
 
 
+def test_what_takes_long_to_open_is_held_longer_unless_another_wants_it(
+    shared: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    class Slow(EdgeIndex):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            opened.append(self)
+            time.sleep(1.0)
+
+    monkeypatch.setattr(qdrant_edge, "EdgeIndex", Slow)
+    index = shared(idle_s=0.0)
+    for n in range(3):
+        index.upsert([point(stem(f"{n}"))])
+        time.sleep(0.2)
+    assert len(opened) == 1
+    assert shared().count() == 3
+    assert len(opened) == 2
+
+
 def test_it_is_held_while_somebody_goes_through_it(shared: Open, path: Path) -> None:
     index = shared(idle_s=0.0)
     index.upsert([point(stem(f"{n}")) for n in range(3)])
