@@ -503,6 +503,14 @@ def _growth(found: dict[int, dict[str, Any]], sizes: Sequence[int], name: str) -
     return f"{grown:.2f} × ({grown * first['answer'] / last['answer']:.2f} × a row)"
 
 
+_PANELS = {
+    "search and plan": ("search", "plan", "generate"),
+    "pages": ("library", "libraries", "artists", "outputs"),
+    "trace, append, revoke, report": ("trace", "fingerprint", "append", "revoke", "report of"),
+}
+"""Titles, and how the names begin of what is drawn under each."""
+
+
 def draw(found: dict[int, dict[str, Any]], file: Path) -> None:
     """Growth of the medians with the size, both axes logarithmic."""
     import matplotlib
@@ -511,20 +519,21 @@ def draw(found: dict[int, dict[str, Any]], file: Path) -> None:
     from matplotlib import pyplot
 
     sizes = sorted(found)
-    figure, axes = pyplot.subplots(figsize=(8, 5.5), dpi=110)
-    names = [n for n in found[sizes[0]] if "p50_ms" in found[sizes[0]][n] and "memory" not in n]
-    for place, name in enumerate(names):
-        there = [size for size in sizes if "p50_ms" in found[size].get(name, {})]
-        axes.plot(
-            there,
-            [found[size][name]["p50_ms"] for size in there],
-            marker="o.sv^D"[place % 6],
-            linestyle=("-", "--", ":")[place // 10 % 3],
-            label=name,
-        )
-    axes.set(xscale="log", yscale="log", xlabel="stems", ylabel="median, ms")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure, panels = pyplot.subplots(1, len(_PANELS), figsize=(13, 5.5), dpi=100, sharex=True)
+    for axes, (title, begins) in zip(panels, _PANELS.items(), strict=True):
+        names = [n for n in found[sizes[0]] if n.startswith(begins)]
+        for place, name in enumerate(names):
+            there = [size for size in sizes if "p50_ms" in found[size].get(name, {})]
+            axes.plot(
+                there,
+                [found[size][name]["p50_ms"] for size in there],
+                marker="o.sv^Dx*"[place % 8],
+                label=name.partition(" (")[0],
+            )
+        axes.set(xscale="log", yscale="log", xlabel="stems", title=title)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    panels[0].set_ylabel("median, ms")
     figure.savefig(file, bbox_inches="tight")
 
 
