@@ -42,7 +42,7 @@ from rag_audio.domain.holdings import (
 )
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.library_roots import LibraryRoots
-from rag_audio.domain.licensing import Revocation, RightsChange
+from rag_audio.domain.licensing import Revocation, RevocationOf, RightsChange
 from rag_audio.domain.stems import FileState, LibraryInfo, WithheldFile
 from rag_audio.errors import LedgerTampered, LibraryError
 from rag_audio.storage import landmarks as landmark_rows
@@ -670,7 +670,8 @@ class SqlCatalogue:
         with writing(self._engine, lock="revocations") as connection:
             hold(connection, _FILES_LOCK)
             last = 0 if self._log is None else self._log.last_revocation(connection)
-            known = stem_rows.artists_in(connection)
+            is_artist = revocation.of is RevocationOf.ARTIST
+            known = stem_rows.artists_in(connection) if is_artist else ()
             rows = rights_tables.put_revocation(connection, revocation, known, last)
             return self._revoked(connection, revocation, rows, undo=False)
 

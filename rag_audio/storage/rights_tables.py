@@ -306,8 +306,18 @@ def put_withheld(db: Connection, library: str, told: Iterable[WithheldFile]) -> 
     return {one.stem for one in both if one is not None}
 
 
-def in_force(db: Connection) -> list[Revocation]:
-    """All revocations that were not taken back, oldest first."""
+def in_force(db: Connection, like: Revocation | None = None) -> list[Revocation]:
+    """All revocations that were not taken back, oldest first.
+
+    Args:
+        like: only those that may be of this one's source; names of artists are written in many
+            ways, anything else in one.
+    """
+    wanted = _in_force().order_by(revocations.c.id)
+    if like is not None:
+        wanted = wanted.where(revocations.c.kind == like.of.value)
+        if like.of is not RevocationOf.ARTIST:
+            wanted = wanted.where(revocations.c.target == like.target)
     return [
         Revocation(
             RevocationOf(row.kind),
@@ -317,7 +327,7 @@ def in_force(db: Connection) -> list[Revocation]:
             datetime.fromisoformat(row.revoked_at),
             row.folded,
         )
-        for row in db.execute(_in_force().order_by(revocations.c.id))
+        for row in db.execute(wanted)
     ]
 
 
@@ -339,7 +349,7 @@ def put_revocation(
     Returns:
         The row that was made.
     """
-    if any(holds_for(one, revocation) for one in in_force(db)):
+    if any(holds_for(one, revocation) for one in in_force(db, revocation)):
         return []
     highest = db.execute(select(func.max(revocations.c.id))).scalar() or 0
     row: dict[str, Any] = {
@@ -362,7 +372,8 @@ def end_revocation(db: Connection, revocation: Revocation) -> list[dict[str, Any
     Returns:
         The rows that were ended, as they are now; none where there was no such revocation.
     """
-    targets = [one.target for one in in_force(db) if same_source(one, revocation)]
+    alike = in_force(db, revocation)
+    targets = [one.target for one in alike if same_source(one, revocation)]
     these = (revocations.c.kind == revocation.of.value, revocations.c.target.in_(targets))
     ids = list(db.execute(_in_force().where(*these)).scalars())
     ending = {"ended_by": revocation.by, "ended_at": revocation.at.astimezone(UTC).isoformat()}

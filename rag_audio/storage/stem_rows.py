@@ -145,13 +145,18 @@ def refresh(
     changes: dict[_Group, _Change] = defaultdict(_Change)
     withdrawn = _withdrawn(db)
     for some in in_parts(sorted(set(ids))):
-        for old in db.execute(select(stems).where(stems.c.stem_id.in_(some))).mappings():
-            _count(changes, old, -1)
+        before = db.execute(select(stems).where(stems.c.stem_id.in_(some))).mappings().all()
         made = list(_rows(db, some, withdrawn, told))
+        for old in before:
+            _count(changes, old, -1)
         for row in made:
             _count(changes, row, 1)
-        for table in (stem_tags, stems):
-            db.execute(delete(table).where(table.c.stem_id.in_(some)))
+        # Tags are kept by library: without it all of them would be read.
+        whose = {str(old["library"]) for old in before} | {row["library"] for row in made}
+        for library in sorted(whose):
+            own = (stem_tags.c.library == library, stem_tags.c.stem_id.in_(some))
+            db.execute(delete(stem_tags).where(*own))
+        db.execute(delete(stems).where(stems.c.stem_id.in_(some)))
         tags = [tag for row in made for tag in _tag_rows(row)]
         for table, rows in ((stems, made), (stem_tags, tags)):
             if rows:
