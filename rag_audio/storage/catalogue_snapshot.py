@@ -135,6 +135,9 @@ class Snapshot:
             }
         artists = rights.revoked[RevocationOf.ARTIST]
         gone = _of_artists(self._files, artists, seen, libraries) if artists else set()
+        if libraries is not None:
+            ended = rights.revoked[RevocationOf.LICENSE]
+            gone |= _of_licenses(rights.conflicts, ended, seen, libraries)
         alone = rights.revoked[RevocationOf.STEM]
         return View(
             licenses,
@@ -259,6 +262,22 @@ def within(
         return known
     seen = {id_: one.within(libraries) for id_, one in known.items()}
     return {id_: one for id_, one in seen.items() if one is not None}
+
+
+def _of_licenses(
+    known: Mapping[str, Conflict],
+    ended: Collection[str],
+    seen: Mapping[str, Conflict],
+    libraries: Collection[str],
+) -> set[str]:
+    """Ids of stems that are contested, but not as some libraries see them, and are there under a
+    revoked license: the rows of stems tell of the conflict alone."""
+    return {
+        id_
+        for id_, conflict in known.items()
+        if id_ not in seen
+        and any(one.library in libraries and one.key in ended for one in conflict.claims)
+    }
 
 
 def _of_artists(

@@ -229,6 +229,18 @@ def test_a_decision_for_a_license_without_a_copy_is_marked_when_that_is_revoked(
     check(catalogue)
 
 
+def test_a_stem_that_another_library_contests_is_revoked_with_its_own_license() -> None:
+    """Its own library sees no conflict, and the row tells of the conflict alone."""
+    catalogue = made(connect("sqlite://"))
+    for library in LIBRARIES:
+        take(
+            catalogue, ("put", (Stem("3" * 64, library, "a.wav", StemKind.AUDIO, "words", 1.0), ""))
+        )
+    take(catalogue, ("revoke", (RevocationOf.LICENSE, "south/words")))
+    check(catalogue)
+    assert seen_by(catalogue, ("south",)).clearance(None, TODAY).rights.revoked_among({"3" * 64})
+
+
 def rows_of(db: Any) -> list[list[Any]]:
     """All rows, but for counts: the groups that are empty, and when they changed."""
     found = []
