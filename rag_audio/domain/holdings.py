@@ -208,13 +208,37 @@ class LibraryHoldings:
     def having(self, name: str, value: str) -> int | None:
         """How many stems have a value, of tags in any case; None: that cannot be said, since it is
         written in several ways, which one stem may have side by side."""
-        fold = str.casefold if name == "tag" else str
-        ways: Counter[str] = Counter()
+        found = self.kept(("ways", name), lambda: self._ways(name))
+        ways = found.get(value.casefold() if name == "tag" else value, {})
+        return sum(ways.values()) if len(ways) <= 1 else None
+
+    def _ways(self, name: str) -> dict[str, dict[str, int]]:
+        """How many stems have each value of one of :data:`COUNTED`, in each way that it is written
+        in: tags may differ in case."""
+        ways: dict[str, dict[str, int]] = {}
+        for way, number in self.total(name).items():
+            ways.setdefault(way.casefold() if name == "tag" else way, {})[way] = number
+        return ways
+
+    def of_artists(self, artists: Iterable[str]) -> tuple[StemGroup, ...]:
+        """The groups of artists, each once, however their names are written."""
+        wanted = dict.fromkeys(map(names.exact, artists))
+        return tuple(group for name in wanted for group in self._by_artist.get(name, ()))
+
+    @cached_property
+    def _by_artist(self) -> Mapping[str, Sequence[StemGroup]]:
+        found: dict[str, list[StemGroup]] = {}
         for group in self.groups:
-            for way, number in group.counts.get(name, {}).items():
-                if fold(way) == fold(value):
-                    ways[way] += number
-        return ways.total() if len(ways) <= 1 else None
+            found.setdefault(names.exact(group.stem.artist), []).append(group)
+        return found
+
+    @cached_property
+    def by_license(self) -> Mapping[str, Sequence[StemGroup]]:
+        """The groups under each license, by its key, that ``stems.csv`` gives them."""
+        found: dict[str, list[StemGroup]] = {}
+        for group in self.groups:
+            found.setdefault(group.stem.license_key, []).append(group)
+        return found
 
     def kept(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
         """What was made of these holdings under a key, or what ``make`` gives."""

@@ -358,7 +358,8 @@ def _artist_json(
 def _license_json(license: License, groups: list[StemGroup], rights: Rights) -> dict[str, Any]:
     withdrawn = license.key in rights.revoked_licenses
     stems = sum(one.stems for one in groups)
-    theirs = [one for one in groups if _artist_revoked(one.stem, rights)]
+    are_any = bool(rights.revoked_artists)
+    theirs = [one for one in groups if are_any and _artist_revoked(one.stem, rights)]
     gone = sum(g.stems for g in groups if g.stem.id in rights.revoked) + sum(
         g.stems for g in theirs if g.stem.id not in rights.revoked
     )
@@ -407,16 +408,16 @@ def licenses_json(stems: LibraryHoldings | Iterable[Stem], rights: Rights) -> li
     those that other licenses or artists claim too. ``refusal`` is the first reason why something
     is not granted, ``cure`` what would help.
     """
-    under: dict[str, list[StemGroup]] = {}
+    holdings = LibraryHoldings.of(stems)
     contested: dict[str, dict[str, StemGroup]] = {}
-    for group in LibraryHoldings.of(stems).groups:
+    for group in holdings.groups if rights.conflicts else ():
         conflict = rights.conflicts.get(group.stem.id)
-        if conflict is None:
-            under.setdefault(group.stem.license_key, []).append(group)
-            continue
-        for key in conflict.keys:
+        for key in () if conflict is None else conflict.keys:
             contested.setdefault(key, {}).setdefault(group.stem.id, group)
-    return [
-        _license_json(license, [*under.get(key, ()), *contested.get(key, {}).values()], rights)
-        for key, license in sorted(rights.licenses.items())
-    ]
+    rows = []
+    for key, license in sorted(rights.licenses.items()):
+        own = holdings.by_license.get(key, ())
+        if rights.conflicts:
+            own = [one for one in own if one.stem.id not in rights.conflicts]
+        rows.append(_license_json(license, [*own, *contested.get(key, {}).values()], rights))
+    return rows

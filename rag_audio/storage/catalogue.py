@@ -716,9 +716,10 @@ def _part_of(view: View, query: StemQuery) -> LibraryHoldings:
         return view.holdings
     none: frozenset[str] = frozenset()
     claims = {id_: conflict.keys for id_, conflict in view.conflicts.items()}
-    return LibraryHoldings(
-        tuple(g for g in view.holdings.groups if query.has(g, claims.get(g.stem.id, none)))
+    some = (
+        view.holdings.groups if query.artists is None else view.holdings.of_artists(query.artists)
     )
+    return LibraryHoldings(tuple(g for g in some if query.has(g, claims.get(g.stem.id, none))))
 
 
 def _counts_of(part: LibraryHoldings) -> StemCounts:

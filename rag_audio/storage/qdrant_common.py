@@ -277,7 +277,7 @@ class QdrantIndex(ABC):
                 break
             # A store may cut a run of equal scores anywhere: more are fetched until it has ended.
             left = {n: one for n, one in left.items() if not _run_ended(found[n], limit, size)}
-            size = min(4 * size, limit + MOST_TIES)
+            size = limit + MOST_TIES
         best = [points[:limit] for points in found]
         chosen = dict.fromkeys(str(point.id) for points in best for point in points)
         shown |= self._payloads([id_ for id_ in chosen if id_ not in shown])

@@ -178,15 +178,13 @@ def libraries(
 ) -> dict[str, Any]:
     """The indexed libraries, and what each license grants today."""
     pipeline = service.pipeline(caller)
-    catalogue = pipeline.home.catalogue
-    own = {one.id for one in catalogue.libraries()}
+    known = pipeline.home.catalogue.libraries()
+    own = {one.id for one in known}
     clearance = pipeline.clearance(territory)
     rights = clearance.rights
     rows = licenses_json(clearance.holdings, rights)
     return {
-        "libraries": [
-            {"id": one.id, "name": one.name, "stems": one.stems} for one in catalogue.libraries()
-        ],
+        "libraries": [{"id": one.id, "name": one.name, "stems": one.stems} for one in known],
         "licenses": [row for row in rows if row["library"] in own],
         "conflicts": conflicts_json(rights.conflicts.values(), rights),
     }
