@@ -25,7 +25,7 @@ from rag_audio.domain.holdings import (
 )
 from rag_audio.storage.database import in_parts
 from rag_audio.storage.rights_tables import conflicts, files
-from rag_audio.storage.stem_rows import stem_tags, stems, tags_of
+from rag_audio.storage.stem_rows import stem_tags, stems, tags_of, unindexed
 
 MOST_COUNTED = 1_000
 """So many stems are counted one by one where no kept count answers."""
@@ -100,7 +100,8 @@ def revoked_among(db: Connection, ids: Collection[str], libraries: _Libraries) -
     the conflict tells."""
     found: set[str] = set()
     for some in in_parts(sorted(ids)):
-        these = (stems.c.stem_id.in_(some), stems.c.contested == 0, stems.c.revoked != 0)
+        is_marked = (unindexed(stems.c.contested) == 0, unindexed(stems.c.revoked) > 0)
+        these = (stems.c.stem_id.in_(some), *is_marked)
         found.update(db.execute(seen(select(stems.c.stem_id).where(*these), libraries)).scalars())
     return found
 
@@ -109,7 +110,7 @@ def may_be_revoked(
     db: Connection, libraries: _Libraries, kind: StemKind | None, most: int
 ) -> tuple[list[Stem], int]:
     """Stems that are marked as revoked, of a kind: the first of them, and how many there are."""
-    query = seen(_DOCUMENTS.where(stems.c.revoked != 0), libraries)
+    query = seen(_DOCUMENTS.where(stems.c.contested.in_((0, 1)), stems.c.revoked > 0), libraries)
     if kind is not None:
         query = query.where(stems.c.kind == kind.value)
     rows = db.execute(query.order_by(stems.c.stem_id, stems.c.library).limit(most)).all()
@@ -129,7 +130,8 @@ def under_licenses(
     for key in sorted(keys):
         if len(found) >= most:
             break
-        own = (_own_license(key), stems.c.contested == 0, stems.c.revoked == 0)
+        usable = (unindexed(stems.c.contested) == 0, unindexed(stems.c.revoked) == 0)
+        own = (_own_license(key), *usable)
         found += read(db, libraries, *own, most=most - len(found))
     return found
 

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Float,
     Index,
@@ -105,6 +106,13 @@ stem_groups = Table(
 (:data:`.COUNTED`). ``changed``: the epoch that changed the row last; one without stems stays.
 """
 TABLES = (stems, stem_tags, stem_groups)
+
+
+def unindexed(column: Column[int]) -> ColumnElement[int]:
+    """A column in a condition that nearly all rows meet: SQLite, which knows nothing of how many
+    rows have a value, would read them all by an index on it."""
+    return column + 0
+
 
 _Group = tuple[str, str, str, int, int]
 """(library, license, artist, declared, revoked by id)."""
@@ -220,7 +228,8 @@ def _alike(name: str, other: str) -> bool:
 
 def _mark(db: Connection, bit: int, these: Collection[Any], *, on: bool) -> None:
     marked = stems.c.revoked.op("|")(bit) if on else stems.c.revoked.op("&")(_ALL_BITS ^ bit)
-    db.execute(stems.update().where(*these, stems.c.contested == 0).values(revoked=marked))
+    is_plain = unindexed(stems.c.contested) == 0
+    db.execute(stems.update().where(*these, is_plain).values(revoked=marked))
 
 
 def _withdrawn(db: Connection) -> _Withdrawn:
