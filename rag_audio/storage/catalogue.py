@@ -494,7 +494,8 @@ class SqlCatalogue:
         """How many stems a query is about, and the most frequent values that they have.
 
         Where kept counts do not answer, values are of 1,000 stems at most, and of more stems the
-        total is exact where one tag, key or kind is asked for, alone or with artists or a license.
+        total is exact where one tag, key or kind is asked for, alone or with artists or a license,
+        and of 20,000 at most where a text is.
         """
         with reading(self._engine) as connection:
             view = self._view(connection, libraries)

@@ -29,6 +29,8 @@ from rag_audio.storage.stem_rows import stem_tags, stems, tags_of, unindexed
 
 MOST_COUNTED = 1_000
 """So many stems are counted one by one where no kept count answers."""
+MOST_MATCHES = 20_000
+"""Stems whose captions hold a text are looked up all at once where they are not more than these."""
 _AFTER_HEX = "g"
 _FIRST_COPY = and_(files.c.library == stems.c.library, files.c.path == stems.c.path)
 _DOCUMENTS = select(stems.c.library, stems.c.stem_id, files.c.stem).join(files, _FIRST_COPY)
@@ -149,12 +151,18 @@ def page(
     db: Connection, query: StemQuery, libraries: _Libraries, after: PageEnd | None, limit: int
 ) -> StemPage:
     """The stems that a query is about, in order of id and library."""
-    wanted, place = _asked(_DOCUMENTS, query, libraries)
-    if after is not None and after.library is None:
-        wanted = wanted.where(place[0] > after.id)
-    elif after is not None:
-        wanted = wanted.where(tuple_(*place) > tuple_(after.id, after.library))
-    rows: Sequence[Any] = db.execute(wanted.order_by(*place).limit(limit + 1)).all()
+    rows: Sequence[Any]
+    matches = _matches(db, query, libraries)
+    if matches is not None:
+        left = matches if after is None else [one for one in matches if _is_behind(one, after)]
+        rows = _in_order(db, _DOCUMENTS, left[: limit + 1], libraries)
+    else:
+        wanted, place = _asked(_DOCUMENTS, query, libraries)
+        if after is not None and after.library is None:
+            wanted = wanted.where(place[0] > after.id)
+        elif after is not None:
+            wanted = wanted.where(tuple_(*place) > tuple_(after.id, after.library))
+        rows = db.execute(wanted.order_by(*place).limit(limit + 1)).all()
     following = None
     if len(rows) > limit:
         last, next_ = rows[limit - 1], rows[limit]
@@ -164,11 +172,20 @@ def page(
 
 
 def counts(db: Connection, query: StemQuery, libraries: _Libraries) -> StemCounts:
-    """How many stems a query is about, of :data:`MOST_COUNTED` at most, and what they have."""
+    """How many stems a query is about, of :data:`MOST_COUNTED` at most, or of
+    :data:`MOST_MATCHES` where a text is asked for; and what the first :data:`MOST_COUNTED` have."""
     columns = {name: stems.c[name] for name in FACETS[:-1]}
-    own = select(stems.c.library, stems.c.tags, *columns.values())
-    wanted, place = _asked(own, query, libraries)
-    rows = db.execute(wanted.order_by(*place).limit(MOST_COUNTED + 1)).all()
+    own = select(stems.c.library, stems.c.stem_id, stems.c.tags, *columns.values())
+    rows: Sequence[Any]
+    matches = _matches(db, query, libraries)
+    if matches is not None:
+        rows = _in_order(db, own, matches[:MOST_COUNTED], libraries)
+        total, is_exact = len(matches), True
+    else:
+        wanted, place = _asked(own, query, libraries)
+        rows = db.execute(wanted.order_by(*place).limit(MOST_COUNTED + 1)).all()
+        total = min(len(rows), MOST_COUNTED)
+        is_exact = len(rows) == total
     some = rows[:MOST_COUNTED]
     values: dict[str, Iterable[str]] = {
         name: [getattr(row, name) for row in some] for name in columns
@@ -176,11 +193,42 @@ def counts(db: Connection, query: StemQuery, libraries: _Libraries) -> StemCount
     values["license"] = (f"{row.library}/{row.license}" for row in some)
     values["tag"] = (tag for row in some for tag in tags_of(row.tags))
     return StemCounts(
-        len(some),
+        total,
         {name: most_frequent(Counter(filter(None, values[name])), MOST_VALUES) for name in FACETS},
         len(some),
-        is_exact=len(rows) == len(some),
+        is_exact=is_exact,
     )
+
+
+def _matches(
+    db: Connection, query: StemQuery, libraries: _Libraries
+) -> list[tuple[str, str]] | None:
+    """Id and library of all stems that a query with a text is about, in order; None: there are
+    more than :data:`MOST_MATCHES`, so that some are soon found in order, or a tag narrows them.
+
+    No index has texts within captions: the table is read as it lies on the disk, which takes a
+    tenth of the time that reading it in order of ids does.
+    """
+    if not query.text or query.tag is not None:
+        return None
+    wanted = select(stems.c.stem_id, stems.c.library).where(*_conditions(query, libraries))
+    rows = db.execute(seen(wanted, libraries).limit(MOST_MATCHES + 1)).all()
+    return None if len(rows) > MOST_MATCHES else sorted((id_, library) for id_, library in rows)
+
+
+def _is_behind(place: tuple[str, str], end: PageEnd) -> bool:
+    return place[0] > end.id if end.library is None else place > (end.id, end.library)
+
+
+def _in_order(
+    db: Connection, of: Select[Any], places: Sequence[tuple[str, str]], libraries: _Libraries
+) -> list[Any]:
+    """Rows of stems, by id and library, in the order of these."""
+    found: dict[tuple[str, str], Any] = {}
+    for some in in_parts(sorted({id_ for id_, _ in places})):
+        these = seen(of.where(stems.c.stem_id.in_(some)), libraries)
+        found |= {(row.stem_id, row.library): row for row in db.execute(these)}
+    return [found[place] for place in places if place in found]
 
 
 def _asked(

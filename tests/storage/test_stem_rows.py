@@ -221,6 +221,19 @@ def test_rows_and_counts_are_those_of_the_files(steps: list[tuple[str, Any]]) ->
         assert rows_of(db) == before
 
 
+@pytest.mark.parametrize("most", [0, 2, 20_000])
+def test_a_text_is_found_in_captions_however_many_hold_it(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(stem_questions, "MOST_MATCHES", most)
+    catalogue = made(connect("sqlite://"))
+    for number, library in enumerate(LIBRARIES * 3):
+        id_, title = "123"[number // 2] * 64, "Ämber_100%" if number else ""
+        one = Stem(id_, library, f"{number}.wav", StemKind.AUDIO, "full", 4.0, title=title)
+        take(catalogue, ("put", (one, "")))
+    check(catalogue)
+
+
 def test_a_decision_for_a_license_without_a_copy_is_marked_when_that_is_revoked() -> None:
     catalogue = made(connect("sqlite://"))
     stem = Stem("3" * 64, "north", "a.wav", StemKind.AUDIO, "words", 1.0)
@@ -312,9 +325,12 @@ def test_of_many_stems_some_are_counted_and_kept_counts_tell_the_total(
     assert found.values["tag"] == [("low", 3), ("Warm", 1), ("warm", 1)]
     assert found.values["license"] == [("north/full", 3)]
     assert catalogue.counts(StemQuery(kind=StemKind.AUDIO, license="full")).total == 8
-    for query in (StemQuery(tag="low", kind=StemKind.AUDIO), StemQuery(text="low")):
-        found = catalogue.counts(query)
-        assert (found.total, found.is_exact, found.counted) == (3, False, 3)
+    found = catalogue.counts(StemQuery(tag="low", kind=StemKind.AUDIO))
+    assert (found.total, found.is_exact, found.counted) == (3, False, 3)
+    for most, told in ((20, (8, True, 3)), (7, (3, False, 3))):
+        monkeypatch.setattr(stem_questions, "MOST_MATCHES", most)
+        found = catalogue.counts(StemQuery(text="low"))
+        assert (found.total, found.is_exact, found.counted) == told
     assert [one.path for one in catalogue.page(StemQuery(tag="warm")).stems] == ["2.wav"]
     assert catalogue.counts(StemQuery(tag="warm")).total == 1
 
