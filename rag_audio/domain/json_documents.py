@@ -358,8 +358,7 @@ def _artist_json(
 def _license_json(license: License, groups: list[StemGroup], rights: Rights) -> dict[str, Any]:
     withdrawn = license.key in rights.revoked_licenses
     stems = sum(one.stems for one in groups)
-    are_any = bool(rights.revoked_artists)
-    theirs = [one for one in groups if are_any and _artist_revoked(one.stem, rights)]
+    theirs = [one for one in groups if _artist_revoked(one.stem, rights)]
     gone = sum(g.stems for g in groups if g.stem.id in rights.revoked) + sum(
         g.stems for g in theirs if g.stem.id not in rights.revoked
     )

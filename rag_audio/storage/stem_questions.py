@@ -112,7 +112,8 @@ def may_be_revoked(
     db: Connection, libraries: _Libraries, kind: StemKind | None, most: int
 ) -> tuple[list[Stem], int]:
     """Stems that are marked as revoked, of a kind: the first of them, and how many there are."""
-    query = seen(_DOCUMENTS.where(stems.c.contested.in_((0, 1)), stems.c.revoked > 0), libraries)
+    is_marked = (stems.c.contested.in_((0, 1)), stems.c.revoked > 0)  # so that an index has them
+    query = seen(_DOCUMENTS.where(*is_marked), libraries)
     if kind is not None:
         query = query.where(stems.c.kind == kind.value)
     rows = db.execute(query.order_by(stems.c.stem_id, stems.c.library).limit(most)).all()
@@ -133,8 +134,7 @@ def under_licenses(
         if len(found) >= most:
             break
         usable = (unindexed(stems.c.contested) == 0, unindexed(stems.c.revoked) == 0)
-        own = (_own_license(key), *usable)
-        found += read(db, libraries, *own, most=most - len(found))
+        found += read(db, libraries, _under(key), *usable, most=most - len(found))
     return found
 
 
@@ -276,10 +276,16 @@ def _conditions(query: StemQuery, libraries: _Libraries) -> list[ColumnElement[b
     return found
 
 
+def _under(key: str) -> ColumnElement[bool]:
+    """Whether a stem is under a license, by its key; an index has these."""
+    library, _, id_ = key.partition("/")
+    return and_(stems.c.library == library, stems.c.license == id_)
+
+
 def _own_license(named: str) -> ColumnElement[bool]:
-    library, slash, id_ = named.partition("/")
-    whole = and_(stems.c.library == library, stems.c.license == id_)
-    return or_(whole, stems.c.license == named) if slash else stems.c.license == named
+    """As :func:`_under`, by key or id."""
+    by_id = stems.c.license == named
+    return or_(_under(named), by_id) if "/" in named else by_id
 
 
 def _license(named: str, libraries: _Libraries) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from rag_audio.errors import InvalidInput
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.output_queries import OutputFilter, PageOf
 from rag_audio.service.tables import own
-from rag_audio.storage.database import connect, reading, sqlite_url
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record, source
+from tests.support.query_plans import plan_of, statements
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 COUNT = 12
@@ -44,18 +43,6 @@ def ledger(engine: Engine) -> SqlLedger:
 
 def numbers(found: object) -> list[int]:
     return [entry.record.output for entry in found]  # type: ignore[attr-defined]
-
-
-@contextmanager
-def statements(engine: Engine) -> Iterator[list[str]]:
-    said: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        said.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield said
-    event.remove(engine, "before_cursor_execute", note)
 
 
 def test_pages_follow_each_other_in_both_directions(ledger: SqlLedger) -> None:
@@ -122,11 +109,7 @@ def test_a_page_is_read_by_an_index_in_order(tmp_path: Path, which: OutputFilter
     with statements(engine) as said:
         ledger.outputs(which, PageOf(limit=3))
     asked = next(one for one in said if "ORDER BY" in one)
-    with reading(engine) as db:
-        marks = tuple(1 for _ in range(asked.count("?")))
-        plan = "\n".join(
-            str(row[3]) for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", marks)
-        )
+    plan = "\n".join(plan_of(engine, asked))
     assert "TEMP B-TREE" not in plan and "SCAN" not in plan.replace("SCAN CONSTANT", ""), plan
 
 
@@ -137,9 +120,5 @@ def test_events_are_read_by_an_index(tmp_path: Path, given: dict[str, object]) -
     with statements(engine) as said:
         ledger.events(**given)  # type: ignore[arg-type]
     (asked,) = [one for one in said if "LIMIT" in one]
-    with reading(engine) as db:
-        marks = tuple(1 for _ in range(asked.count("?")))
-        plan = "\n".join(
-            str(row[3]) for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", marks)
-        )
+    plan = "\n".join(plan_of(engine, asked))
     assert "USING INDEX ledger_events" in plan, plan

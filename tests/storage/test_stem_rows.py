@@ -30,6 +30,7 @@ from rag_audio.storage.database import connect, sqlite_url, writing
 from rag_audio.storage.limited_catalogue import LimitedCatalogue
 from tests.storage.test_catalogue import granted
 from tests.storage.test_migrations import INDEX
+from tests.support.query_plans import plan_of, statements
 
 TODAY, NOW = date(2026, 6, 1), datetime(2026, 6, 1, tzinfo=UTC)
 LIBRARIES = ("north", "south")
@@ -252,6 +253,35 @@ def test_a_stem_that_another_library_contests_is_revoked_with_its_own_license() 
     take(catalogue, ("revoke", (RevocationOf.LICENSE, "south/words")))
     check(catalogue)
     assert seen_by(catalogue, ("south",)).clearance(None, TODAY).rights.revoked_among({"3" * 64})
+
+
+def test_what_is_asked_about_some_stems_does_not_read_all_of_them() -> None:
+    engine = connect("sqlite://")
+    catalogue = made(engine)
+    stem = Stem("3" * 64, "north", "a.wav", StemKind.AUDIO, "words", 1.0, "Zoe", tags=("warm",))
+    take(catalogue, ("put", (stem, "")))
+
+    sources = (
+        (RevocationOf.STEM, stem.id),
+        (RevocationOf.ARTIST, "Zoe"),
+        (RevocationOf.LICENSE, "north/words"),
+    )
+    with statements(engine) as said:
+        for source in sources:
+            take(catalogue, ("revoke", source))
+            assert catalogue.clearance(None, TODAY).rights.revoked_among({stem.id})
+            assert [one.id for one in catalogue.marked_revoked(5)[0]] == [stem.id]
+            take(catalogue, ("undo", source))
+        take(catalogue, ("put", (replace(stem, tags=("cold",)), "")))
+        assert catalogue.stems_under({"north/words"}, 5)
+    asked = [one for one in said if one.startswith(("SELECT", "UPDATE", "DELETE"))]
+    steps = {step: one for one in asked for step in plan_of(engine, one)}
+    assert "SEARCH stems USING INDEX stems_by_id (stem_id=?)" in steps
+    # Of all that are, or are not, contested there are nearly as many as stems.
+    of_all = ("SCAN stems", "SCAN stem_tags")
+    assert {
+        a: b for a, b in steps.items() if a.startswith(of_all) or a.endswith("(contested=?)")
+    } == {}
 
 
 def rows_of(db: Any) -> list[list[Any]]:
